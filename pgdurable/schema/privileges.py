@@ -1,0 +1,76 @@
+"""Which privilege a role lacks, and the statement that gives it.
+
+Asked only after the server has refused, so that a role which may do what it needs is never turned
+away by a rule of ours.
+"""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import sql
+
+# One row: what each kind of refusal can come from. Names that do not exist give null.
+FACTS = """
+select
+  current_user,
+  current_database(),
+  has_database_privilege(current_database(), 'create'),
+  n.oid is not null,
+  has_schema_privilege(n.oid, 'usage'),
+  has_schema_privilege(n.oid, 'create'),
+  has_table_privilege(to_regclass('pgdurable.schema_files'), 'select')
+    and has_table_privilege(to_regclass('pgdurable.schema_migrations'), 'select'),
+  pg_get_userbyid(n.nspowner)
+from (select 1) as one
+left join pg_namespace as n on n.nspname = 'pgdurable'
+"""
+
+# An object of the schema whose owner the current role is not a member of.
+FOREIGN = """
+select kind || ' pgdurable.' || o.name, pg_get_userbyid(o.owner)
+from (
+  select 'table' as kind, c.relname::text as name, c.relowner as owner
+  from pg_class as c
+  where c.relnamespace = to_regnamespace('pgdurable') and c.relkind in ('r', 'p', 'v')
+  union all
+  select 'function', p.proname::text, p.proowner
+  from pg_proc as p
+  where p.pronamespace = to_regnamespace('pgdurable')
+) as o
+where not pg_has_role(o.owner, 'usage')
+order by 1
+limit 1
+"""
+
+
+def what_is_missing(conn: psycopg.Connection[tuple[object, ...]], refusal: psycopg.Error) -> str:
+    """One sentence and the GRANT; the server's own words where no reason is found."""
+    (role, database, may_create, exists, usage, create, select, owner) = (
+        conn.execute(FACTS).fetchone() or (None,) * 8
+    )
+    me = _quoted(role)
+    if exists and not usage:
+        return _sentence(role, "USAGE", "schema pgdurable", f"USAGE ON SCHEMA pgdurable TO {me}")
+    if exists and select is False:
+        tables = "pgdurable.schema_files, pgdurable.schema_migrations"
+        return _sentence(role, "SELECT", tables, f"SELECT ON {tables} TO {me}")
+    if not may_create and "database" in (refusal.diag.message_primary or ""):
+        grant = f"CREATE ON DATABASE {_quoted(database)} TO {me}"
+        return _sentence(role, "CREATE", f"database {_quoted(database)}", grant)
+    if exists and not create:
+        grant = f"CREATE ON SCHEMA pgdurable TO {me}"
+        if select is not None:  # installed by its owner: only that role may replace things
+            grant = f"{_quoted(owner)} TO {me}"
+        return _sentence(role, "CREATE", "schema pgdurable", grant)
+    if foreign := conn.execute(FOREIGN).fetchone():
+        name, owner = foreign
+        return _sentence(role, "ownership", str(name), f"{_quoted(owner)} TO {me}")
+    return f'role "{role}": {refusal.diag.message_primary}; nothing has changed'
+
+
+def _sentence(role: object, privilege: str, thing: str, grant: str) -> str:
+    return f'role "{role}" lacks {privilege} on {thing}; nothing has changed. Run: GRANT {grant};'
+
+
+def _quoted(name: object) -> str:
+    return sql.Identifier(str(name)).as_string()
