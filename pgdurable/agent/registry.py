@@ -1,0 +1,75 @@
+"""Where an author's functions are registered: an Agent, or the module-level decorators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from pgdurable.agent.handler import Handler, Mode
+from pgdurable.errors import ConfigurationError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Registration:
+    """A decorator that takes one function and gives it back unchanged; once per agent."""
+
+    def __init__(self, mode: Mode) -> None:
+        self._mode = mode
+        self.handler: Handler | None = None
+
+    @overload
+    def __call__(self, function: None = None, /) -> Callable[[Function], Function]: ...
+    @overload
+    def __call__(self, function: Function, /) -> Function: ...
+    def __call__(self, function: Any = None, /) -> Any:
+        """Register `function`, or return the decorator that will.
+
+        Raises ValueError at the second use and TypeError for a function that cannot be called
+        with (request) or (request, context).
+        """
+        if function is None:
+            return self._register
+        return self._register(function)
+
+    def _register(self, function: Function) -> Function:
+        if self.handler is not None:
+            raise ValueError(f"{self._mode} decorator can only be used once")
+        self.handler = Handler.of(function, self._mode)
+        return function
+
+
+class Agent:
+    """At most one function for each of `@stream`, `@invoke` and `@on_recovery`.
+
+    `name` is what workers and views call the agent, and its default model name.
+    """
+
+    def __init__(self, name: str = "agent") -> None:
+        self.name = name
+        self.invoke = Registration(Mode.INVOKE)
+        self.stream = Registration(Mode.STREAM)
+        self.on_recovery = Registration(Mode.ON_RECOVERY)
+
+    def handler_for(self, *, stream: bool) -> Handler:
+        """Return the handler that serves a request; one alone serves every mode.
+
+        Raises ConfigurationError where there is none.
+        """
+        first, second = self.invoke.handler, self.stream.handler
+        if stream:
+            first, second = second, first
+        handler = first or second
+        if handler is None:
+            raise ConfigurationError(
+                f"Agent {self.name!r} has no handler: decorate a function with"
+                " @stream() or @invoke(), and import the module that does so."
+            )
+        return handler
+
+
+default_agent = Agent()
+
+invoke = default_agent.invoke
+stream = default_agent.stream
+on_recovery = default_agent.on_recovery

@@ -1,0 +1,136 @@
+"""The `pgdurable` logger: what is logged, in which form, and what must never be."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from enum import StrEnum
+from typing import Any
+
+LOGGER_NAME = "pgdurable"
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+QUIET_VARIABLE = "PGDURABLE_LOG_QUIET"
+
+
+class LogEvent(StrEnum):
+    """Everything that is logged: transitions at INFO and above, activity at DEBUG."""
+
+    # a response
+    RESPONSE_ENQUEUED = "response_enqueued"
+    RESPONSE_CLAIMED = "response_claimed"
+    RESPONSE_TAKEN_OVER = "response_taken_over"
+    RESPONSE_FINISHED = "response_finished"
+    RESPONSE_RELEASED = "response_released"
+    RESPONSE_CANCEL_REQUESTED = "response_cancel_requested"
+    RESPONSE_CANCELLED = "response_cancelled"
+    RESPONSE_RETRIED = "response_retried"
+    RESPONSE_DELETED = "response_deleted"
+    RESPONSES_PRUNED = "responses_pruned"
+
+    # an attempt
+    ATTEMPT_STARTED = "attempt_started"
+    ATTEMPT_ABANDONED = "attempt_abandoned"
+    ATTEMPT_TIMED_OUT = "attempt_timed_out"
+    HANDLER_FAILED = "handler_failed"
+    EVENT_REJECTED = "event_rejected"
+    LEASE_LOST = "lease_lost"
+    LEASES_RENEWED = "leases_renewed"
+    RENEWAL_FAILED = "renewal_failed"
+
+    # a conversation
+    ALIAS_RESOLVED = "alias_resolved"
+    ALIAS_ROTATED = "alias_rotated"
+
+    # a process
+    WORKER_STARTED = "worker_started"
+    WORKER_DRAINING = "worker_draining"
+    WORKER_STOPPED = "worker_stopped"
+    SERVER_STARTED = "server_started"
+    SERVER_STOPPED = "server_stopped"
+    REQUEST_FAILED = "request_failed"
+    READER_DROPPED = "reader_dropped"
+    SCHEMA_MIGRATED = "schema_migrated"
+    EMBEDDED_STARTED = "embedded_started"
+    EMBEDDED_STOPPED = "embedded_stopped"
+
+    # its connections
+    LISTENER_CONNECTED = "listener_connected"
+    LISTENER_LOST = "listener_lost"
+    LISTENER_UNAVAILABLE = "listener_unavailable"
+    DATABASE_LOST = "database_lost"
+    DATABASE_RECOVERED = "database_recovered"
+    CLAIM_FAILED = "claim_failed"
+    FLUSH_FAILED = "flush_failed"
+    FLUSH_RETRIED = "flush_retried"
+    WAKE_FAILED = "wake_failed"
+
+
+def attach_logger() -> logging.Logger:
+    """Let the `pgdurable` logger reach stdout at INFO, and return it.
+
+    Idempotent. A stream handler that is there already is left alone, and so is a lower level;
+    propagation stays on. PGDURABLE_LOG_QUIET=1 (or true, yes) leaves the logger untouched.
+    """
+    logger = logging.getLogger(LOGGER_NAME)
+    if os.environ.get(QUIET_VARIABLE, "").strip().lower() in ("1", "true", "yes"):
+        return logger
+    if logger.level == logging.NOTSET or logger.level > logging.INFO:
+        logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, logging.StreamHandler) for handler in logger.handlers):
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter(FORMAT))
+        logger.addHandler(handler)
+    return logger
+
+
+def log(
+    logger: logging.Logger,
+    level: int,
+    event: LogEvent,
+    *,
+    response_id: str | None = None,
+    attempt: int | None = None,
+    worker_id: str | None = None,
+    exc_info: bool | BaseException | None = None,
+    **more: Any,
+) -> None:
+    """Log a transition: as `event key=value ...`, and every key in the record's `extra`.
+
+    What is None is left out. No value can start a new line.
+    """
+    if not logger.isEnabledFor(level):
+        return
+    named = {"response_id": response_id, "attempt": attempt, "worker_id": worker_id, **more}
+    known = {key: value for key, value in named.items() if value is not None}
+    text = " ".join([event, *(f"{key}={_one_line(value)}" for key, value in known.items())])
+    extra = {"event": str(event)}
+    extra.update({key: value for key, value in known.items() if key not in _RECORD_ATTRIBUTES})
+    # The text goes in as an argument: a percent sign in a value is no format.
+    logger.log(level, "%s", text, exc_info=exc_info, extra=extra, stacklevel=2)
+
+
+def redact_dsn(dsn: str) -> str:
+    """Return a connection string, URI or keyword form, with every password as `***`.
+
+    Works on malformed strings too, which is when they are shown; it rather hides too much.
+    """
+    if "://" in dsn:
+        hidden = _URI_PASSWORD.sub(r"\1:***@", dsn)
+        return _URI_PASSWORD_PARAMETER.sub(r"\1***", hidden)
+    return _KEYWORD_PASSWORD.sub(r"\1***", dsn)
+
+
+_URI_PASSWORD = re.compile(r"(://[^:@/?#\s]*):.*@", re.DOTALL)
+_URI_PASSWORD_PARAMETER = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
+_KEYWORD_PASSWORD = re.compile(
+    r"(password\s*=\s*)(?:'(?:\\.|[^'\\])*'?|(?:\\.|[^\s\\])*)", re.IGNORECASE | re.DOTALL
+)
+# `extra` may not name what a record has anyway.
+_RECORD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+_LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
+
+
+def _one_line(value: object) -> str:
+    return _LINE_BREAKS.sub(" ", str(value))
