@@ -1,0 +1,129 @@
+/*
+ * enqueue: nothing -> queued, with event 0 (response.created).
+ *
+ *   status     -> queued
+ *   called by  server (enqueue_responses); people (enqueue_response)
+ *   locks      idempotency_keys rows in (principal, key) order
+ *   notifies   enqueue_response: pgdurable_work; enqueue_responses: nobody, its caller wakes after commit
+ *   raises     PD004 idempotency_conflict
+ */
+
+/*
+ * The one insert. Arrays run in parallel; a null key asks for no idempotency.
+ * The key row is inserted before anything else: of fifty at once one wins, the
+ * others wait for its commit and then, in a new snapshot, find its response.
+ */
+create or replace function pgdurable._enqueue(
+  p_response_ids          text[],
+  p_principals            text[],
+  p_conversation_ids      text[],
+  p_previous_response_ids text[],
+  p_idempotency_keys      text[],
+  p_metadata              text[],
+  p_requests              text[],
+  p_fields                text[],
+  p_background            boolean[],
+  p_store                 boolean[],
+  p_queue                 text,
+  p_agent                 text,
+  p_priority              integer,
+  p_max_attempts          integer,
+  p_delay                 interval,
+  p_deadline              interval,
+  p_retried_from          text default null
+)
+returns setof pgdurable.enqueued_response
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_now timestamptz := pgdurable.now();
+begin
+  if array_remove(p_idempotency_keys, null) <> '{}' then
+    perform pgdurable._take_idempotency_keys(
+      p_principals, p_idempotency_keys, p_requests, p_response_ids, v_now
+    );
+  end if;
+
+  return query
+  with wanted as materialized (
+    select w.*, k.response_id as keyed_response_id, k.request_hash
+    from unnest(
+      p_response_ids, p_principals, p_conversation_ids, p_previous_response_ids, p_idempotency_keys,
+      p_metadata, p_requests, p_fields, p_background, p_store
+    ) with ordinality as w (
+      response_id, principal, conversation_id, previous_response_id, key, metadata, request, fields,
+      background, store, n
+    )
+    left join pgdurable.idempotency_keys as k on k.principal = w.principal and k.key = w.key
+  ),
+  made as (
+    insert into pgdurable.responses as r (
+      response_id, principal, queue, agent, max_attempts, deadline_at, available_at, priority,
+      retried_from, conversation_id, background, store, created_at
+    )
+    select
+      w.response_id, w.principal, p_queue, p_agent, p_max_attempts, v_now + p_deadline, v_now + p_delay,
+      p_priority, p_retried_from, w.conversation_id, w.background, w.store, v_now
+    from wanted as w
+    where w.key is null or w.keyed_response_id = w.response_id
+    on conflict (response_id) do nothing
+    returning r.response_id
+  ),
+  requested as (
+    insert into pgdurable.requests (response_id, body, fields, metadata, previous_response_id)
+    select w.response_id, w.request::json, w.fields::json, w.metadata::jsonb, w.previous_response_id
+    from made as m
+    join wanted as w on w.response_id = m.response_id
+  ),
+  logged as (
+    insert into pgdurable.events as e (response_id, seq, attempt, type, body, created_at)
+    select
+      w.response_id, 0, 0, 'response.created',
+      pgdurable._lifecycle_event(
+        'response.created', w.response_id, v_now, 'queued', 0, w.fields::json
+      ),
+      v_now
+    from made as m
+    join wanted as w on w.response_id = m.response_id
+    returning e.response_id, e.body
+  )
+  select
+    coalesce(w.keyed_response_id, w.response_id),
+    case
+      when w.key is null or w.keyed_response_id = w.response_id then 'created'
+      when w.request_hash = pgdurable._request_hash(w.request) then 'existing'
+      else 'conflict'
+    end,
+    l.body
+  from wanted as w
+  left join logged as l on l.response_id = w.response_id
+  order by w.n;
+end;
+$$;
+
+create or replace function pgdurable._request_hash(p_request text)
+returns text
+language sql
+immutable
+as $$
+  select encode(sha256(convert_to(p_request, 'UTF8')), 'hex');
+$$;
+
+create or replace function pgdurable._take_idempotency_keys(
+  p_principals   text[],
+  p_keys         text[],
+  p_requests     text[],
+  p_response_ids text[],
+  p_now          timestamptz
+)
+returns void
+language sql
+as $$
+  insert into pgdurable.idempotency_keys (principal, key, request_hash, response_id, created_at)
+  select w.principal, w.key, pgdurable._request_hash(w.request), w.response_id, p_now
+  from unnest(p_principals, p_keys, p_requests, p_response_ids) as w (principal, key, request, response_id)
+  where w.key is not null
+  order by w.principal, w.key
+  on conflict (principal, key) do nothing;
+$$;

@@ -1,0 +1,59 @@
+/*
+ * claim: queued -> in_progress, for a worker with free slots.
+ *
+ *   status     queued -> in_progress
+ *   called by  worker
+ *   locks      responses rows (skip locked: never waits), then what _begin_attempts locks
+ *   notifies   nobody: the caller wakes tails after commit
+ *   raises     nothing; it returns fewer rows
+ */
+
+/*
+ * Highest priority first, then oldest. One index scan per queue; a row that another
+ * worker is claiming is skipped, and a row is evaluated once (materialized), so no
+ * worker can get more than p_limit.
+ */
+create or replace function pgdurable.claim_responses(
+  p_worker_id text,
+  p_queues    text[],
+  p_limit     integer,
+  p_lease     interval
+)
+returns setof pgdurable.claimed_response
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_now timestamptz := pgdurable.now();
+  v_ids text[];
+begin
+  with due as materialized (
+    select d.response_id
+    from unnest(p_queues) as q (queue)
+    cross join lateral (
+      select r.response_id
+      from pgdurable.responses as r
+      where r.queue = q.queue
+        and r.status = 'queued'
+        and r.available_at <= v_now
+        and (r.deadline_at is null or r.deadline_at > v_now)
+      order by r.priority desc, r.available_at, r.response_id
+      limit p_limit
+      for no key update skip locked
+    ) as d
+    limit p_limit
+  )
+  select array_agg(d.response_id)
+  into v_ids
+  from due as d;
+
+  if v_ids is not null then
+    return query
+    select b.*
+    from pgdurable._begin_attempts(v_ids, p_worker_id, p_lease, 'claim') as b;
+  end if;
+end;
+$$;
+
+comment on function pgdurable.claim_responses is
+  'Take the lease on up to p_limit queued responses of these queues.';

@@ -1,0 +1,134 @@
+/*
+ * takeover: a silent worker's response goes to another one, or ends.
+ *
+ *   status     in_progress with an expired lease -> in_progress, attempt + 1;
+ *              -> cancelled if that was asked; -> failed past max_attempts or the deadline;
+ *              queued past its deadline -> failed
+ *   called by  worker, about once a second
+ *   locks      responses rows (skip locked: never waits), then what _begin_attempts locks
+ *   notifies   nobody: the caller wakes tails after commit
+ *   raises     nothing; it returns fewer rows
+ */
+
+/* All of it is one transaction: attempt, rotation, alias and event stand or fall together. */
+create or replace function pgdurable.take_over_responses(
+  p_worker_id text,
+  p_queues    text[],
+  p_limit     integer,
+  p_lease     interval
+)
+returns setof pgdurable.claimed_response
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_now     timestamptz := pgdurable.now();
+  v_expired text[];
+  v_ended   text[];
+begin
+  v_expired := pgdurable._lock_expired(p_queues, p_limit, v_now);
+
+  return query
+  select f.*
+  from pgdurable._fail_overdue(p_queues, p_limit, v_now) as f;
+
+  if v_expired = '{}' then
+    return;
+  end if;
+
+  update pgdurable.attempts as a
+  set ended_at = v_now, outcome = 'lost'
+  from pgdurable.responses as r
+  where r.response_id = any(v_expired)
+    and a.response_id = r.response_id
+    and a.attempt = r.attempt
+    and a.outcome is null;
+
+  update pgdurable.responses as r
+  set failed_attempts = r.failed_attempts + 1
+  where r.response_id = any(v_expired);
+
+  return query
+  select x.*
+  from pgdurable._end_exhausted(v_expired, v_now) as x;
+
+  v_ended := array(
+    select r.response_id
+    from pgdurable.responses as r
+    where r.response_id = any(v_expired)
+      and r.status <> 'in_progress'
+  );
+
+  return query
+  select b.*
+  from pgdurable._begin_attempts(
+    array(select i.id from unnest(v_expired) as i (id) where i.id <> all(v_ended)),
+    p_worker_id, p_lease, 'takeover'
+  ) as b;
+end;
+$$;
+
+comment on function pgdurable.take_over_responses is
+  'Take over up to p_limit responses whose lease has expired; end those past their budget.';
+
+create or replace function pgdurable._lock_expired(p_queues text[], p_limit integer, p_now timestamptz)
+returns text[]
+language sql
+as $$
+  with expired as materialized (
+    select r.response_id
+    from pgdurable.responses as r
+    where r.status = 'in_progress'
+      and r.queue = any(p_queues)
+      and r.lease_expires_at < p_now
+    order by r.lease_expires_at
+    limit p_limit
+    for no key update skip locked
+  )
+  select coalesce(array_agg(e.response_id), '{}')
+  from expired as e;
+$$;
+
+/* Of the expired ones: cancelled where that was asked, failed where the budget or the time is spent. */
+create or replace function pgdurable._end_exhausted(p_response_ids text[], p_now timestamptz)
+returns setof pgdurable.claimed_response
+language sql
+as $$
+  select e.*
+  from pgdurable.responses as r
+  cross join lateral pgdurable._end_without_handler(
+    r.response_id,
+    case
+      when r.cancel_requested_at is not null then 'cancelled'
+      when r.deadline_at <= p_now then 'deadline_exceeded'
+      else 'max_attempts'
+    end,
+    p_now
+  ) as e
+  where r.response_id = any(p_response_ids)
+    and (
+      r.cancel_requested_at is not null
+      or r.deadline_at <= p_now
+      or r.failed_attempts >= r.max_attempts
+    );
+$$;
+
+create or replace function pgdurable._fail_overdue(p_queues text[], p_limit integer, p_now timestamptz)
+returns setof pgdurable.claimed_response
+language sql
+as $$
+  with overdue as materialized (
+    select r.response_id
+    from pgdurable.responses as r
+    where r.status = 'queued'
+      and r.queue = any(p_queues)
+      and r.deadline_at is not null
+      and r.deadline_at <= p_now
+    order by r.deadline_at
+    limit p_limit
+    for no key update skip locked
+  )
+  select e.*
+  from overdue as o
+  cross join lateral pgdurable._end_without_handler(o.response_id, 'deadline_exceeded', p_now) as e;
+$$;

@@ -1,0 +1,100 @@
+/*
+ * append: the fenced log grows, for many responses in one call.
+ *
+ *   status     unchanged (in_progress)
+ *   called by  writer, once per flush
+ *   locks      responses rows in response_id order, and waits for them
+ *   notifies   nobody: the writer wakes tails after commit (85_wake.sql)
+ *   raises     nothing; an answer per response
+ */
+
+/*
+ * The first four arrays run in parallel, one entry per response. p_types,
+ * p_item_ids (empty: none) and p_bodies are newline-joined, one line per event,
+ * in the order of the responses; p_counts says how many lines each response has.
+ * A response with count 0 is only locked, which is how a flush that also finishes
+ * responses takes all its row locks in one order.
+ *
+ * p_last_seqs is what the caller believes each last_seq to be. If it is that, the
+ * events are appended. If it is already the sum, an earlier call with an unknown
+ * end did it, and the answer is the same. Anything else, another attempt or a
+ * response that is no longer in progress, is answered lost and changes nothing.
+ */
+create or replace function pgdurable.append_events(
+  p_response_ids text[],
+  p_attempts     integer[],
+  p_last_seqs    bigint[],
+  p_counts       integer[],
+  p_types        text,
+  p_item_ids     text,
+  p_bodies       text,
+  p_lease        interval
+)
+returns setof pgdurable.write_result
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_now timestamptz;
+begin
+  -- The row lock is the fence and the only serialization: its holder owns the next
+  -- numbers until commit, so nobody can see seq 8 before seq 7.
+  perform
+  from pgdurable.responses as r
+  where r.response_id = any(p_response_ids)
+  order by r.response_id
+  for no key update;
+
+  v_now := pgdurable.now();
+
+  return query
+  with wanted as materialized (
+    select w.*, sum(w.count) over (order by w.n) - w.count as skip
+    from unnest(p_response_ids, p_attempts, p_last_seqs, p_counts) with ordinality
+      as w (response_id, attempt, last_seq, count, n)
+  ),
+  appended as (
+    update pgdurable.responses as r
+    set
+      last_seq = r.last_seq + w.count,
+      lease_expires_at = v_now + p_lease
+    from wanted as w
+    where r.response_id = w.response_id
+      and r.attempt = w.attempt
+      and r.status = 'in_progress'
+      and r.last_seq = w.last_seq
+    returning r.response_id, r.attempt, w.last_seq, w.count, w.skip
+  ),
+  lines as materialized (
+    select l.type, l.item_id, l.body, l.n
+    from rows from (
+      string_to_table(p_types, E'\n'), string_to_table(p_item_ids, E'\n'), string_to_table(p_bodies, E'\n')
+    ) with ordinality as l (type, item_id, body, n)
+  ),
+  logged as (
+    insert into pgdurable.events (response_id, seq, attempt, type, item_id, body, created_at)
+    select
+      a.response_id, a.last_seq + l.n - a.skip, a.attempt, l.type, nullif(l.item_id, ''), l.body::json, v_now
+    from appended as a
+    join lines as l on l.n > a.skip and l.n <= a.skip + a.count
+  )
+  select
+    w.response_id,
+    case
+      when r.response_id is null then 'lost'
+      when r.cancel_requested_at is not null then 'cancel'
+      else 'ok'
+    end,
+    w.last_seq + w.count
+  from wanted as w
+  left join pgdurable.responses as r
+    on r.response_id = w.response_id
+    and r.attempt = w.attempt
+    and r.status = 'in_progress'
+    and r.last_seq in (w.last_seq, w.last_seq + w.count)
+  order by w.n;
+end;
+$$;
+
+comment on function pgdurable.append_events is
+  'Append events to the logs of many responses, each fenced by its attempt; answers ok, cancel or lost.';

@@ -1,0 +1,147 @@
+/*
+ * finish: an attempt ends its response, or hands it back.
+ *
+ *   status     in_progress -> completed, failed, cancelled, incomplete (finish_responses);
+ *              in_progress -> queued (release_responses)
+ *   called by  writer; worker while it drains
+ *   locks      responses rows in response_id order, and waits for them
+ *   notifies   nobody: the writer wakes tails after commit
+ *   raises     nothing; an answer per response
+ */
+
+/*
+ * The status and the terminal event commit together, so a tail ends by reading.
+ * Arrays run in parallel; p_types and p_bodies are newline-joined, one line per
+ * response. p_last_seqs is the seq before the terminal event, as in append_events;
+ * a repeated call is answered ok.
+ */
+create or replace function pgdurable.finish_responses(
+  p_response_ids text[],
+  p_attempts     integer[],
+  p_last_seqs    bigint[],
+  p_statuses     text[],
+  p_types        text,
+  p_bodies       text
+)
+returns setof pgdurable.write_result
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_now timestamptz;
+begin
+  perform
+  from pgdurable.responses as r
+  where r.response_id = any(p_response_ids)
+  order by r.response_id
+  for no key update;
+
+  v_now := pgdurable.now();
+
+  return query
+  with wanted as materialized (
+    select w.*, l.type, l.body
+    from unnest(p_response_ids, p_attempts, p_last_seqs, p_statuses) with ordinality
+      as w (response_id, attempt, last_seq, status, n)
+    join rows from (string_to_table(p_types, E'\n'), string_to_table(p_bodies, E'\n')) with ordinality
+      as l (type, body, n) on l.n = w.n
+  ),
+  finished as (
+    update pgdurable.responses as r
+    set
+      status = w.status,
+      last_seq = r.last_seq + 1,
+      worker_id = null,
+      lease_expires_at = null,
+      finished_at = v_now
+    from wanted as w
+    where r.response_id = w.response_id
+      and r.attempt = w.attempt
+      and r.status = 'in_progress'
+      and r.last_seq = w.last_seq
+    returning r.response_id, r.attempt, r.last_seq, r.status, w.type, w.body
+  ),
+  logged as (
+    insert into pgdurable.events (response_id, seq, attempt, type, body, created_at)
+    select f.response_id, f.last_seq, f.attempt, f.type, f.body::json, v_now
+    from finished as f
+  ),
+  ended as (
+    update pgdurable.attempts as a
+    set ended_at = v_now, outcome = f.status
+    from finished as f
+    where a.response_id = f.response_id
+      and a.attempt = f.attempt
+  )
+  select
+    w.response_id,
+    case when f.response_id is not null or r.response_id is not null then 'ok' else 'lost' end,
+    w.last_seq + 1
+  from wanted as w
+  left join finished as f on f.response_id = w.response_id
+  left join pgdurable.responses as r
+    on r.response_id = w.response_id
+    and r.attempt = w.attempt
+    and r.status = w.status
+    and r.last_seq = w.last_seq + 1
+  order by w.n;
+end;
+$$;
+
+comment on function pgdurable.finish_responses is
+  'End many responses, each with its terminal event and fenced by its attempt; answers ok or lost.';
+
+/*
+ * A clean stop costs nothing: queued again at once, failed_attempts untouched.
+ * attempt stays, and grows at the next claim, so the old owner stays fenced off.
+ */
+create or replace function pgdurable.release_responses(p_response_ids text[], p_attempts integer[])
+returns setof pgdurable.write_result
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_now timestamptz;
+begin
+  perform
+  from pgdurable.responses as r
+  where r.response_id = any(p_response_ids)
+  order by r.response_id
+  for no key update;
+
+  v_now := pgdurable.now();
+
+  return query
+  with wanted as materialized (
+    select w.*
+    from unnest(p_response_ids, p_attempts) with ordinality as w (response_id, attempt, n)
+  ),
+  released as (
+    update pgdurable.responses as r
+    set
+      status = 'queued',
+      worker_id = null,
+      lease_expires_at = null,
+      available_at = v_now
+    from wanted as w
+    where r.response_id = w.response_id
+      and r.attempt = w.attempt
+      and r.status = 'in_progress'
+    returning r.response_id, r.attempt, r.last_seq
+  ),
+  ended as (
+    update pgdurable.attempts as a
+    set ended_at = v_now, outcome = 'released'
+    from released as r
+    where a.response_id = r.response_id
+      and a.attempt = r.attempt
+  )
+  select w.response_id, case when r.response_id is null then 'lost' else 'ok' end, r.last_seq
+  from wanted as w
+  left join released as r on r.response_id = w.response_id
+  order by w.n;
+end;
+$$;
+
+comment on function pgdurable.release_responses is
+  'Give responses back unfinished, for another worker to claim at once; answers ok or lost.';

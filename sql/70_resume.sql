@@ -1,0 +1,78 @@
+/*
+ * resume: what an attempt may know of the ones before it, and of the
+ * conversation it stands in.
+ *
+ *   status     unchanged
+ *   called by  attempt, server
+ *   locks      nothing
+ *   notifies   nobody
+ *   raises     nothing
+ */
+
+/* Everything that earlier attempts appended, in order. */
+create or replace function pgdurable.previous_events(p_response_id text, p_attempt integer)
+returns setof pgdurable.stored_event
+language sql
+stable
+as $$
+  select e.response_id, e.seq, e.attempt, e.type, e.body
+  from pgdurable.events as e
+  where e.response_id = p_response_id
+    and e.attempt between 1 and p_attempt - 1
+  order by e.seq;
+$$;
+
+comment on function pgdurable.previous_events is
+  'The events that the attempts before p_attempt appended.';
+
+/* The stored items behind item_reference inputs; of equal ids the newest, within the principal. */
+create or replace function pgdurable.read_items(p_principal text, p_item_ids text[])
+returns setof pgdurable.stored_item
+language sql
+stable
+as $$
+  select distinct on (e.item_id) e.item_id, e.response_id, e.body
+  from pgdurable.events as e
+  join pgdurable.responses as r on r.response_id = e.response_id
+  where e.item_id = any(p_item_ids)
+    and r.principal = p_principal
+  order by e.item_id, e.response_id desc, e.seq desc;
+$$;
+
+comment on function pgdurable.read_items is
+  'The closed items with these ids, as their response.output_item.done events.';
+
+/*
+ * The responses before this one, oldest first: what each was asked, and its
+ * terminal event. previous_response_id names the newest of them.
+ */
+create or replace function pgdurable.read_chain(
+  p_principal            text,
+  p_previous_response_id text,
+  p_limit                integer default 100
+)
+returns setof pgdurable.chain_link
+language sql
+stable
+as $$
+  with recursive chain as (
+    select q.response_id, q.previous_response_id, 1 as depth
+    from pgdurable.requests as q
+    where q.response_id = p_previous_response_id
+    union all
+    select q.response_id, q.previous_response_id, c.depth + 1
+    from chain as c
+    join pgdurable.requests as q on q.response_id = c.previous_response_id
+    where c.depth < p_limit
+  )
+  select c.response_id, r.status, q.body, e.body
+  from chain as c
+  join pgdurable.responses as r on r.response_id = c.response_id and r.principal = p_principal
+  join pgdurable.requests as q on q.response_id = c.response_id
+  left join pgdurable.events as e
+    on e.response_id = c.response_id and e.seq = r.last_seq and r.finished_at is not null
+  order by c.depth desc;
+$$;
+
+comment on function pgdurable.read_chain is
+  'The responses that previous_response_id leads back to, oldest first.';

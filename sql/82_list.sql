@@ -1,0 +1,83 @@
+/*
+ * list: a page of a principal's responses, newest first or oldest first.
+ *
+ *   status     unchanged
+ *   called by  server
+ *   locks      nothing
+ *   notifies   nobody
+ *   raises     nothing
+ */
+
+/*
+ * Null filters match everything; p_after is the last id of the page before. Ids are
+ * time-ordered, so a page is one index range whichever way it runs.
+ */
+create or replace function pgdurable.list_responses(
+  p_principal       text default '',
+  p_status          text default null,
+  p_conversation_id text default null,
+  p_metadata        jsonb default null,
+  p_after           text default null,
+  p_limit           integer default 20,
+  p_ascending       boolean default false
+)
+returns setof pgdurable.listed_response
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  v_ids text[];
+begin
+  if p_ascending then
+    v_ids := array(
+      select m.response_id
+      from pgdurable._matching_responses(p_principal, p_status, p_conversation_id, p_metadata) as m
+      where p_after is null or m.response_id > p_after
+      order by m.response_id
+      limit p_limit
+    );
+  else
+    v_ids := array(
+      select m.response_id
+      from pgdurable._matching_responses(p_principal, p_status, p_conversation_id, p_metadata) as m
+      where p_after is null or m.response_id < p_after
+      order by m.response_id desc
+      limit p_limit
+    );
+  end if;
+
+  return query
+  select
+    r.response_id, r.status, r.attempt, r.background, pgdurable._epoch(r.created_at), q.fields, e.body
+  from unnest(v_ids) with ordinality as i (response_id, n)
+  join pgdurable.responses as r on r.response_id = i.response_id
+  join pgdurable.requests as q on q.response_id = r.response_id
+  left join pgdurable.events as e
+    on e.response_id = r.response_id and e.seq = r.last_seq and r.finished_at is not null
+  order by i.n;
+end;
+$$;
+
+comment on function pgdurable.list_responses is
+  'A page of responses, filtered by status, conversation and metadata.';
+
+/* Unpinned and a single select, so that it is inlined and its caller's order and limit reach the index. */
+create or replace function pgdurable._matching_responses(
+  p_principal       text,
+  p_status          text,
+  p_conversation_id text,
+  p_metadata        jsonb
+)
+returns table (response_id text)
+language sql
+stable
+as $$
+  select r.response_id
+  from pgdurable.responses as r
+  join pgdurable.requests as q on q.response_id = r.response_id
+  where r.principal = p_principal
+    and (p_status is null or r.status = p_status)
+    and (p_conversation_id is null or r.conversation_id = p_conversation_id)
+    and (p_metadata is null or q.metadata @> p_metadata);
+$$;

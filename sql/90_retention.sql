@@ -1,0 +1,77 @@
+/*
+ * retention: finished responses leave, a bounded number at a time.
+ *
+ *   status     terminal -> gone
+ *   called by  people, cron, `pgdurable prune`
+ *   locks      responses rows (skip locked: never waits)
+ *   notifies   nobody
+ *   raises     nothing
+ */
+
+/*
+ * Ids are time-ordered, so what is too young is cut off by the primary key.
+ * Also removes what store: false left behind when its server died.
+ * Answers how many went.
+ */
+create or replace function pgdurable.prune_responses(p_older_than interval, p_limit integer default 1000)
+returns integer
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_now timestamptz := pgdurable.now();
+  v_ids text[];
+begin
+  with old as materialized (
+    select r.response_id
+    from pgdurable.responses as r
+    where r.response_id < pgdurable._first_response_id(v_now - least(p_older_than, interval '1 hour'))
+      and (
+        r.finished_at < v_now - p_older_than
+        or (not r.store and r.finished_at < v_now - interval '1 hour')
+      )
+    order by r.response_id
+    limit p_limit
+    for update skip locked
+  ),
+  gone as (
+    delete from pgdurable.responses as r
+    using old as o
+    where r.response_id = o.response_id
+    returning r.response_id
+  )
+  select coalesce(array_agg(g.response_id), '{}')
+  into v_ids
+  from gone as g;
+
+  perform pgdurable._delete_leftovers(v_ids);
+  return cardinality(v_ids);
+end;
+$$;
+
+comment on function pgdurable.prune_responses is
+  'Delete up to p_limit responses that finished longer ago than this; answers how many.';
+
+/* What no foreign key takes along. An alias goes with the last response of its conversation. */
+create or replace function pgdurable._delete_leftovers(p_response_ids text[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  delete from pgdurable.events as e
+  where e.response_id = any(p_response_ids);
+
+  delete from pgdurable.idempotency_keys as k
+  where k.response_id = any(p_response_ids);
+
+  delete from pgdurable.conversation_aliases as a
+  where a.response_id = any(p_response_ids)
+    and not exists (
+      select
+      from pgdurable.responses as r
+      where r.principal = a.principal
+        and r.conversation_id = a.base_conversation_id
+    );
+end;
+$$;
