@@ -21,7 +21,14 @@ to call, and the same text has to come out of `script`.
 """
 
 from pgdurable.schema.files import SqlFiles, sql_dir
-from pgdurable.schema.migrator import DEFAULT_LOCK_TIMEOUT, MigrationFailed, check, migrate, status
+from pgdurable.schema.migrator import (
+    DEFAULT_LOCK_TIMEOUT,
+    MigrationFailed,
+    check,
+    installed,
+    migrate,
+    status,
+)
 from pgdurable.schema.plan import Fit, Installed, Status, script
 
 __all__ = [
@@ -32,6 +39,7 @@ __all__ = [
     "SqlFiles",
     "Status",
     "check",
+    "installed",
     "migrate",
     "script",
     "sql_dir",

@@ -30,22 +30,25 @@ def migrate(
     wanted: SqlFiles | None = None,
     lock_timeout: timedelta = DEFAULT_LOCK_TIMEOUT,
     progress: Callable[[str], None] | None = None,
+    reapply: bool = False,
 ) -> Status:
     """Bring the database to this release and return what it was before.
 
-    Raises SchemaMismatch where it is newer, MigrationFailed where something refused, and
-    DatabaseUnavailable. `lock_timeout` bounds each wait for a lock, ours included.
+    `lock_timeout` bounds each wait for a lock, ours included; `progress` hears the name of each
+    step; `reapply` runs the repeatable files although none differs (a role was created, say, that
+    the grants name). Raises SchemaMismatch where the database is newer, MigrationFailed where
+    something refused, and DatabaseUnavailable.
     """
     wanted = wanted or SqlFiles.load()
     step = Step("waiting for another migration", prepare(lock_timeout))
     with closing(connect(dsn)) as conn:
         try:
             _run(conn, step)
-            installed = read_installed(conn)
-            before = compare(installed, wanted)
+            found = read_installed(conn)
+            before = compare(found, wanted)
             if before.fit is Fit.NEWER:
                 raise SchemaMismatch(explain(before, dsn))
-            for step in steps(installed, wanted):
+            for step in steps(found, wanted, reapply=reapply):
                 if progress:
                     progress(step.name)
                 _run(conn, step)
@@ -58,9 +61,14 @@ def migrate(
 
 def status(dsn: str, *, wanted: SqlFiles | None = None) -> Status:
     """What the database has and lacks; changes nothing."""
+    return compare(installed(dsn), wanted or SqlFiles.load())
+
+
+def installed(dsn: str) -> Installed | None:
+    """The bookkeeping of a database, for `script`; None where it has no schema of ours."""
     with closing(connect(dsn)) as conn:
         try:
-            return compare(read_installed(conn), wanted or SqlFiles.load())
+            return read_installed(conn)
         except InsufficientPrivilege as exc:
             conn.rollback()
             raise MigrationFailed(what_is_missing(conn, exc)) from exc

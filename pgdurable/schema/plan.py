@@ -97,9 +97,12 @@ def release_order(release: str) -> tuple[tuple[int, ...], bool, tuple[int, ...]]
     return parts, not tail, tuple(int(part) for part in re.findall(r"\d+", tail))
 
 
-def steps(installed: Installed | None, wanted: SqlFiles) -> Iterator[Step]:
-    """What brings the database there; nothing where it is, or where it is newer."""
-    if compare(installed, wanted).fit not in (Fit.MISSING, Fit.OLDER):
+def steps(
+    installed: Installed | None, wanted: SqlFiles, *, reapply: bool = False
+) -> Iterator[Step]:
+    """What brings the database there; nothing where it is newer, or there unless `reapply`."""
+    fit = compare(installed, wanted).fit
+    if fit not in (Fit.MISSING, Fit.OLDER) and not (reapply and fit is Fit.CURRENT):
         return
     done = installed.migrations if installed else {}
     pending = {n: file for n, file in sorted(wanted.migrations.items()) if n not in done}

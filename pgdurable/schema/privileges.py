@@ -9,18 +9,21 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-# One row: what each kind of refusal can come from. Names that do not exist give null.
+# One row: what each kind of refusal can come from. What does not exist gives null.
 FACTS = """
 select
   current_user,
   current_database(),
-  has_database_privilege(current_database(), 'create'),
   n.oid is not null,
   has_schema_privilege(n.oid, 'usage'),
-  has_schema_privilege(n.oid, 'create'),
-  has_table_privilege(to_regclass('pgdurable.schema_files'), 'select')
-    and has_table_privilege(to_regclass('pgdurable.schema_migrations'), 'select'),
-  pg_get_userbyid(n.nspowner)
+  (
+    select bool_and(has_table_privilege(c.oid, 'select'))
+    from pg_class as c
+    where c.relnamespace = n.oid and c.relname in ('schema_files', 'schema_migrations')
+  ),
+  pg_get_userbyid(n.nspowner),
+  pg_has_role(n.nspowner, 'usage'),
+  has_database_privilege(current_database(), 'create')
 from (select 1) as one
 left join pg_namespace as n on n.nspname = 'pgdurable'
 """
@@ -45,26 +48,22 @@ limit 1
 
 def what_is_missing(conn: psycopg.Connection[tuple[object, ...]], refusal: psycopg.Error) -> str:
     """One sentence and the GRANT; the server's own words where no reason is found."""
-    (role, database, may_create, exists, usage, create, select, owner) = (
-        conn.execute(FACTS).fetchone() or (None,) * 8
-    )
+    facts = conn.execute(FACTS).fetchone() or (None,) * 8
+    role, database, exists, usage, select, owner, owns, may_create = facts
     me = _quoted(role)
     if exists and not usage:
         return _sentence(role, "USAGE", "schema pgdurable", f"USAGE ON SCHEMA pgdurable TO {me}")
     if exists and select is False:
         tables = "pgdurable.schema_files, pgdurable.schema_migrations"
         return _sentence(role, "SELECT", tables, f"SELECT ON {tables} TO {me}")
-    if not may_create and "database" in (refusal.diag.message_primary or ""):
-        grant = f"CREATE ON DATABASE {_quoted(database)} TO {me}"
-        return _sentence(role, "CREATE", f"database {_quoted(database)}", grant)
-    if exists and not create:
-        grant = f"CREATE ON SCHEMA pgdurable TO {me}"
-        if select is not None:  # installed by its owner: only that role may replace things
-            grant = f"{_quoted(owner)} TO {me}"
-        return _sentence(role, "CREATE", "schema pgdurable", grant)
+    if exists and not owns:  # only its owner may replace what is in it
+        return _sentence(role, "ownership", "schema pgdurable", f"{_quoted(owner)} TO {me}")
     if foreign := conn.execute(FOREIGN).fetchone():
         name, owner = foreign
         return _sentence(role, "ownership", str(name), f"{_quoted(owner)} TO {me}")
+    if not may_create:
+        grant = f"CREATE ON DATABASE {_quoted(database)} TO {me}"
+        return _sentence(role, "CREATE", f"database {_quoted(database)}", grant)
     return f'role "{role}": {refusal.diag.message_primary}; nothing has changed'
 
 
