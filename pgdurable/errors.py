@@ -71,9 +71,7 @@ class NotFinished(DatabaseRefused):
 class InvalidRequest(PgdurableError):
     """The request is not valid."""
 
-    def __init__(
-        self, message: str, *, param: str | None = None, code: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.param = param
         self.code = code
@@ -97,7 +95,7 @@ BY_SQLSTATE: dict[str, type[DatabaseRefused]] = {
 
 
 def from_database(exc: psycopg.Error) -> Exception:
-    """The domain error behind a database error, by SQLSTATE; the error itself where there is none."""
+    """The domain error behind a database error, by SQLSTATE; else the error itself."""
     refused = BY_SQLSTATE.get(exc.sqlstate or "")
     if refused is None:
         return exc

@@ -46,3 +46,127 @@ class Event(NamedTuple):
     attempt: int
     type: str
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueuedResponse:
+    """What enqueue made of one request: `created`, `existing` or `conflict`."""
+
+    response_id: str
+    outcome: str
+    event: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedResponse:
+    """A response that this worker now owns, or (status terminal) that a takeover has ended.
+
+    `last_seq` is the number of `event`, which the claim or takeover wrote; `created_at` is in
+    seconds since 1970; `conversation_id` is the current one, `base_conversation_id` the client's.
+    """
+
+    response_id: str
+    attempt: int
+    status: Status
+    last_seq: int
+    event_type: str
+    event: bytes
+    principal: str
+    created_at: int
+    conversation_id: str | None
+    base_conversation_id: str | None
+    request: bytes | None
+    fields: bytes | None
+    resumed: bool
+    deadline_at: datetime | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """The answer to an append, finish or release: `ok`, `cancel` or `lost`."""
+
+    response_id: str
+    outcome: str
+    last_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseResult:
+    """The answer to a heartbeat: `ok`, `cancel`, `lost` or `busy`."""
+
+    response_id: str
+    attempt: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseSnapshot:
+    """A response as one query saw it; `items` are the closed ones so far, until it is terminal."""
+
+    response_id: str
+    principal: str
+    status: Status
+    attempt: int
+    last_seq: int
+    background: bool
+    store: bool
+    created_at: int
+    conversation_id: str | None
+    fields: bytes
+    terminal: bytes | None
+    items: list[bytes] | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """A closed item, as the event that closed it."""
+
+    item_id: str
+    response_id: str
+    event: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChainLink:
+    """One response of a `previous_response_id` chain; `terminal` is its last event, if any."""
+
+    response_id: str
+    status: Status
+    request: bytes
+    terminal: bytes | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation: where it is now, how it got there, and what runs in it."""
+
+    base_conversation_id: str
+    current_conversation_id: str
+    active_response_id: str | None
+    latest_response_id: str
+    rotations: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ListedResponse:
+    """One row of a page of responses."""
+
+    response_id: str
+    status: Status
+    attempt: int
+    background: bool
+    created_at: int
+    fields: bytes
+    terminal: bytes | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))

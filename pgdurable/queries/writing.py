@@ -1,0 +1,275 @@
+"""The hot path: enqueue, claim, take over, heartbeat, append, finish, release."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import orjson
+from psycopg import Connection
+from psycopg.rows import class_row
+
+from pgdurable.models import (
+    ClaimedResponse,
+    EnqueuedResponse,
+    LeaseResult,
+    NewEvent,
+    Terminal,
+    WriteResult,
+)
+from pgdurable.queries.rows import Conn, fetch, fetch_values
+
+
+class NewResponse(NamedTuple):
+    """One response to enqueue; `request` and `fields` are compact JSON, `metadata` too."""
+
+    response_id: str
+    principal: str
+    conversation_id: str | None
+    previous_response_id: str | None
+    idempotency_key: str | None
+    background: bool
+    store: bool
+    metadata: bytes
+    request: bytes
+    fields: bytes
+
+
+class Append(NamedTuple):
+    """What one attempt has to say: events that follow `last_seq`, none if it only finishes."""
+
+    response_id: str
+    attempt: int
+    last_seq: int
+    events: Sequence[NewEvent]
+
+
+class Finish(NamedTuple):
+    """How one attempt ends its response; `last_seq` is the number before the terminal event."""
+
+    response_id: str
+    attempt: int
+    last_seq: int
+    terminal: Terminal
+
+
+def _lines(values: Sequence[bytes]) -> str:
+    return b"\n".join(values).decode()
+
+
+async def enqueue_responses(
+    conn: Conn,
+    responses: Sequence[NewResponse],
+    *,
+    queue: str,
+    agent: str,
+    max_attempts: int,
+    deadline: timedelta | None,
+) -> list[EnqueuedResponse]:
+    """Enqueue all of them in one transaction; an answer per response, in order."""
+    columns: list[Any] = [list(column) for column in zip(*responses, strict=True)]
+    metadata, requests, fields = (_lines(column) for column in columns[7:])
+    return await fetch(
+        conn,
+        EnqueuedResponse,
+        """
+        select * from pgdurable.enqueue_responses(
+          p_response_ids          => %(response_ids)s::text[],
+          p_principals            => %(principals)s::text[],
+          p_conversation_ids      => %(conversation_ids)s::text[],
+          p_previous_response_ids => %(previous_response_ids)s::text[],
+          p_idempotency_keys      => %(idempotency_keys)s::text[],
+          p_background            => %(background)s,
+          p_store                 => %(store)s,
+          p_metadata              => %(metadata)s,
+          p_requests              => %(requests)s,
+          p_fields                => %(fields)s,
+          p_queue                 => %(queue)s,
+          p_agent                 => %(agent)s,
+          p_max_attempts          => %(max_attempts)s::integer,
+          p_deadline              => %(deadline)s
+        )
+        """,
+        response_ids=columns[0],
+        principals=columns[1],
+        conversation_ids=columns[2],
+        previous_response_ids=columns[3],
+        idempotency_keys=columns[4],
+        background=columns[5],
+        store=columns[6],
+        metadata=metadata,
+        requests=requests,
+        fields=fields,
+        queue=queue,
+        agent=agent,
+        max_attempts=max_attempts,
+        deadline=deadline,
+    )
+
+
+async def enqueue_response(
+    conn: Conn,
+    request: dict[str, Any],
+    *,
+    principal: str = "",
+    queue: str = "default",
+    agent: str = "agent",
+    idempotency_key: str | None = None,
+) -> str:
+    """Enqueue one response inside the caller's transaction and return its id."""
+    (response_id,) = await fetch_values(
+        conn,
+        """
+        select pgdurable.enqueue_response(
+          p_request         => %(request)s::json,
+          p_principal       => %(principal)s,
+          p_queue           => %(queue)s,
+          p_agent           => %(agent)s,
+          p_idempotency_key => %(idempotency_key)s
+        )
+        """,
+        request=orjson.dumps(request).decode(),
+        principal=principal,
+        queue=queue,
+        agent=agent,
+        idempotency_key=idempotency_key,
+    )
+    return str(response_id)
+
+
+_CLAIM = """
+select * from pgdurable.{}(
+  p_worker_id => %(worker_id)s,
+  p_queues    => %(queues)s,
+  p_limit     => %(limit)s::integer,
+  p_lease     => %(lease)s
+)
+"""
+_CLAIM_RESPONSES = _CLAIM.format("claim_responses")
+_TAKE_OVER_RESPONSES = _CLAIM.format("take_over_responses")
+
+
+async def claim_responses(
+    conn: Conn, *, worker_id: str, queues: list[str], limit: int, lease: timedelta
+) -> list[ClaimedResponse]:
+    """Take the lease on up to `limit` queued responses."""
+    return await fetch(
+        conn,
+        ClaimedResponse,
+        _CLAIM_RESPONSES,
+        worker_id=worker_id,
+        queues=queues,
+        limit=limit,
+        lease=lease,
+    )
+
+
+async def take_over_responses(
+    conn: Conn, *, worker_id: str, queues: list[str], limit: int, lease: timedelta
+) -> list[ClaimedResponse]:
+    """Take over up to `limit` responses with an expired lease; the ended ones are terminal."""
+    return await fetch(
+        conn,
+        ClaimedResponse,
+        _TAKE_OVER_RESPONSES,
+        worker_id=worker_id,
+        queues=queues,
+        limit=limit,
+        lease=lease,
+    )
+
+
+def heartbeat(
+    conn: Connection[Any], *, worker_id: str, attempts: dict[str, int], lease: timedelta
+) -> list[LeaseResult]:
+    """Renew the leases of these attempts; synchronous, for the heartbeat thread."""
+    with conn.cursor(row_factory=class_row(LeaseResult)) as cursor:
+        cursor.execute(
+            """
+            select * from pgdurable.heartbeat(
+              p_worker_id    => %(worker_id)s,
+              p_response_ids => %(response_ids)s::text[],
+              p_attempts     => %(attempts)s::integer[],
+              p_lease        => %(lease)s
+            )
+            """,
+            {
+                "worker_id": worker_id,
+                "response_ids": list(attempts),
+                "attempts": list(attempts.values()),
+                "lease": lease,
+            },
+        )
+        return cursor.fetchall()
+
+
+async def append_events(
+    conn: Conn, appends: Sequence[Append], *, lease: timedelta
+) -> list[WriteResult]:
+    """Append to many logs; an answer per response, in order. Repeating it changes nothing."""
+    events = [event for append in appends for event in append.events]
+    return await fetch(
+        conn,
+        WriteResult,
+        """
+        select * from pgdurable.append_events(
+          p_response_ids => %(response_ids)s,
+          p_attempts     => %(attempts)s::integer[],
+          p_last_seqs    => %(last_seqs)s::bigint[],
+          p_counts       => %(counts)s::integer[],
+          p_types        => %(types)s,
+          p_item_ids     => %(item_ids)s,
+          p_bodies       => %(bodies)s,
+          p_lease        => %(lease)s
+        )
+        """,
+        response_ids=[append.response_id for append in appends],
+        attempts=[append.attempt for append in appends],
+        last_seqs=[append.last_seq for append in appends],
+        counts=[len(append.events) for append in appends],
+        types="\n".join([event.type for event in events]),
+        item_ids="\n".join([event.item_id or "" for event in events]),
+        bodies=_lines([event.body for event in events]),
+        lease=lease,
+    )
+
+
+async def finish_responses(conn: Conn, finishes: Sequence[Finish]) -> list[WriteResult]:
+    """End many responses, each with its terminal event. Repeating it changes nothing."""
+    return await fetch(
+        conn,
+        WriteResult,
+        """
+        select * from pgdurable.finish_responses(
+          p_response_ids => %(response_ids)s,
+          p_attempts     => %(attempts)s::integer[],
+          p_last_seqs    => %(last_seqs)s::bigint[],
+          p_statuses     => %(statuses)s,
+          p_types        => %(types)s,
+          p_bodies       => %(bodies)s
+        )
+        """,
+        response_ids=[finish.response_id for finish in finishes],
+        attempts=[finish.attempt for finish in finishes],
+        last_seqs=[finish.last_seq for finish in finishes],
+        statuses=[str(finish.terminal.status) for finish in finishes],
+        types="\n".join([finish.terminal.event.type for finish in finishes]),
+        bodies=_lines([finish.terminal.event.body for finish in finishes]),
+    )
+
+
+async def release_responses(conn: Conn, *, attempts: dict[str, int]) -> list[WriteResult]:
+    """Give these attempts' responses back to the queue, their retry budget untouched."""
+    return await fetch(
+        conn,
+        WriteResult,
+        """
+        select * from pgdurable.release_responses(
+          p_response_ids => %(response_ids)s::text[],
+          p_attempts     => %(attempts)s::integer[]
+        )
+        """,
+        response_ids=list(attempts),
+        attempts=list(attempts.values()),
+    )
