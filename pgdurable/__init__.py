@@ -1,1 +1,25 @@
 """Long-running agents that survive crashes, on Postgres alone."""
+
+from pgdurable.agent import (
+    Agent,
+    AgentRequest,
+    Context,
+    default_agent,
+    get_request_headers,
+    invoke,
+    on_recovery,
+    replace_fake_id,
+    stream,
+)
+
+__all__ = [
+    "Agent",
+    "AgentRequest",
+    "Context",
+    "default_agent",
+    "get_request_headers",
+    "invoke",
+    "on_recovery",
+    "replace_fake_id",
+    "stream",
+]
