@@ -18,10 +18,11 @@ DEFAULT_MAX_BYTES = 64 * 1024
 _TEXT = """\
 [RECOVERY] You were already working on this request, but the process was interrupted before you \
 had finished. Below is what had been streamed until then, oldest first, as a JSON list; `attempt` \
-says which try an entry belongs to. An item whose status is "completed" was finished, and its \
-effects have happened. One whose status is "incomplete" broke off: if it is a tool call, it may or \
-may not have taken effect, so check before you repeat it. Work out what is done and what is \
-missing, then go on from there and finish the request; don't start over.
+says which try an entry belongs to. An item whose status is "completed" had been written to its \
+end, one whose status is "incomplete" broke off. A tool call whose output is listed as well has \
+been executed: use that output. One without its output may or may not have been executed, so \
+check before you repeat it. Work out what is done and what is missing, then go on from there and \
+finish the request; don't start over.
 
 Events:
 """
