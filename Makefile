@@ -36,12 +36,12 @@ bench: $(READY)
 .venv/.ok: pyproject.toml
 	@test -n "$(PYTHON)" || { \
 	  echo "pgdurable needs Python 3.11 or newer with its venv module, or uv, and found neither."; \
-	  echo "This machine has: $$(python3 --version 2>&1 || echo no python3)."; \
+	  echo "This machine has: $$(python3 --version 2>/dev/null || echo no python3)."; \
 	  echo "One of these helps, then run make again:"; \
 	  echo "  Debian, Ubuntu   apt-get install python3 python3-venv"; \
 	  echo "  macOS            brew install uv      (or: brew install python)"; \
 	  echo "  anywhere         pip install uv"; \
 	  exit 1; }
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --editable '.[dev]'
+	.venv/bin/python -m pip install --quiet --editable '.[dev,clients]'
 	@touch $@
