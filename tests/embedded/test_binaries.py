@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -81,3 +83,21 @@ def test_a_mac_keeps_its_data_where_macs_do(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("sys.platform", "darwin")
     monkeypatch.setenv("HOME", "/Users/ada")
     assert default_home() == Path("/Users/ada/Library/Application Support/pgdurable")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs what it can read")
+def test_programs_the_servers_account_may_not_read_are_copied(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install = find_binaries().parent
+    closed = home / "closed" / "site" / install.parent.name
+    shutil.copytree(install, closed / install.name, symlinks=True)
+    if (libs := install.parent.with_suffix(".libs")).is_dir():
+        shutil.copytree(libs, closed.with_suffix(".libs"))
+    (home / "closed").chmod(0o700)
+    monkeypatch.setenv("PGDURABLE_PG_BIN", str(closed / install.name / "bin"))
+    monkeypatch.setattr("pgdurable.embedded.binaries.CACHE", home / "cache")
+    with EmbeddedPostgres(home / "pg", settings=FAST_SETTINGS) as server:
+        assert server.started_here
+    assert len(list((home / "cache").iterdir())) == 1
+    assert (home / "closed").stat().st_mode & 0o777 == 0o700
