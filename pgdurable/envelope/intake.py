@@ -51,7 +51,10 @@ DELTA_KEYS: Final = frozenset(
 """Keys of a delta that are ours to write or to leave out; any other one is passed on."""
 
 _NEVER_PASSED: Final = ("type", "sequence_number", "response_id", "error")
-_UNTYPED_PARTS: Final = {"content": "output_text", "summary": "summary_text"}
+_UNTYPED_PARTS: Final = {
+    "content": ("message", "output_text"),
+    "summary": ("reasoning", "summary_text"),
+}
 
 
 class Intake:
@@ -124,6 +127,7 @@ class Intake:
         inner_index = _index(event, kind.index_key)
         if item.is_repeat(kind, inner_index, whole):
             return out
+        item = self._writable(item, event, out)
         if isinstance(name := event.get("name"), str) and "name" not in item.declared:
             self._ledger.declare(item, {"name": name}, out)
         part = item.text_part(kind, inner_index, out)
@@ -240,10 +244,16 @@ class Intake:
         return known
 
     def _shaped_part(self, event: dict[str, Any], holder: str) -> tuple[str, dict[str, Any]]:
-        part = shape_part(event.get("part"), _UNTYPED_PARTS[holder])
+        given = event.get("part")
+        if isinstance(given, dict) and given.get("type") == "reasoning_text":
+            item_type, part_type = "reasoning", given["type"]
+        else:
+            item_type, part_type = _UNTYPED_PARTS[holder]
+        if holder == "summary":
+            part_type = "summary_text"
+        part = shape_part(given, part_type)
         _check_part_size(part)
-        in_reasoning = holder == "summary" or part["type"] == "reasoning_text"
-        return "reasoning" if in_reasoning else "message", part
+        return item_type, part
 
     def _item(self, item_type: str, event: dict[str, Any]) -> Item | None:
         item = self._ledger.find(item_type, _text(event.get("item_id")), _reference(event))
@@ -256,7 +266,15 @@ class Intake:
 
     def _part(self, kind: Kind, event: dict[str, Any], out: list[NewEvent]) -> Part:
         item = self._item(kind.item_type, event) or self._open(kind.item_type, event, out)
+        item = self._writable(item, event, out)
         return item.text_part(kind, _index(event, kind.index_key), out)
+
+    def _writable(self, item: Item, event: dict[str, Any], out: list[NewEvent]) -> Item:
+        """The item, or a new one of its name where its arguments have ended already."""
+        if item.field is None or not item.field.finished:
+            return item
+        self._ledger.close(item, "completed", out)
+        return self._open(item.type, event, out)
 
     def _is_late(self, event: dict[str, Any]) -> bool:
         """Whether the event repeats the end of something in an item that is closed already."""

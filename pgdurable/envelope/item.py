@@ -109,7 +109,7 @@ class Item:
 
     def is_repeat(self, kind: Kind, inner_index: int | None, whole: str | None) -> bool:
         """Whether the end of a text only says again what its part has ended with."""
-        known = self.known_part(kind.holder, inner_index)
+        known = self.known_part(kind.holder, inner_index) if kind.part_type else self.field
         if not isinstance(known, Part) or known.kind is not kind or not known.finished:
             return False
         return not whole or whole == known.so_far()
@@ -234,8 +234,7 @@ class Item:
         shell: dict[str, Any] = {"id": self.id, "type": self.type, "status": "in_progress"}
         left_out = _NOT_IN_SHELL.get(self.type, ())
         shell |= {k: v for k, v in self.declared.items() if k not in shell and k not in left_out}
-        if self.call_id is not None:
-            shell["call_id"] = self.call_id
+        self._name_call(shell)
         if self.type == "message":
             shell |= {"role": self.declared.get("role", "assistant"), "content": []}
         elif self.type == "reasoning":
@@ -248,9 +247,7 @@ class Item:
     def _final(self, status: str) -> dict[str, Any]:
         item: dict[str, Any] = {"id": self.id, "type": self.type, "status": status}
         item |= {k: v for k, v in self.declared.items() if k not in item}
-        item.pop("call_id", None)
-        if self.call_id is not None:
-            item["call_id"] = self.call_id
+        self._name_call(item)
         if self.type == "message":
             item.setdefault("role", "assistant")
         for holder, parts in self.lists.items():
@@ -260,3 +257,9 @@ class Item:
         if self.field is not None:
             item[self.field.kind.holder] = self.field.so_far()
         return item
+
+    def _name_call(self, item: dict[str, Any]) -> None:
+        """Our call id, the same in the announcement and at the end: clients compare them."""
+        item.pop("call_id", None)
+        if self.call_id is not None:
+            item["call_id"] = self.call_id

@@ -9,6 +9,8 @@ from pgdurable.envelope.plain import MAX_EVENT_BYTES, encode
 from pgdurable.errors import InvalidEvent
 
 _STATUSES = ("completed", "incomplete", "failed")
+_TEXT_PARTS = ("text", "input_text", "output_text", "summary_text", "reasoning_text")
+"""Names of a text part; accumulators accept one of them, depending on the list it is in."""
 
 
 def shape_item(value: object) -> dict[str, Any]:
@@ -39,20 +41,20 @@ def shape_item(value: object) -> dict[str, Any]:
 
 
 def shape_part(value: object, part_type: str) -> dict[str, Any]:
-    """A plain value as a content part; part_type is what untyped text becomes."""
+    """A plain value as a content part; part_type is what text is called in its list."""
     if isinstance(value, str):
         return {"type": part_type, "text": value}
     if not isinstance(value, dict):
         raise InvalidEvent(f"a content part must be an object, not {type(value).__name__}")
     part = dict(value)
     kind = part.get("type")
-    if kind in (None, "text", "input_text"):
-        part["type"] = part_type if "refusal" not in part else "refusal"
+    if kind is None or kind in _TEXT_PARTS:
+        part["type"] = "refusal" if kind is None and "refusal" in part else part_type
     elif not isinstance(kind, str):
         raise InvalidEvent("a content part's type must be a string")
     if part["type"] == "refusal":
         part["refusal"] = _as_text(part.get("refusal"))
-    elif part["type"] in ("output_text", "summary_text", "reasoning_text"):
+    elif part["type"] == part_type:
         part["text"] = _as_text(part.get("text"))
     if part["type"] == "output_text" and not isinstance(part.get("annotations"), list):
         part["annotations"] = []
