@@ -1,0 +1,1 @@
+"""One script per question, each beside a yardstick in the same invocation and cluster."""

@@ -1,0 +1,83 @@
+"""append: events/s made durable by one process, with 1, 8 and 32 streams that yield without delay.
+
+From the first yield to the instant when every response is seen finished; only deltas count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+
+from benchmarks import floor, ours, seed
+from benchmarks.client import start_response
+from benchmarks.cluster import Cluster
+from benchmarks.figures import OURS, Bar, Reading
+from benchmarks.harness import Options, compare, options, run_async
+from benchmarks.peers.script import ask
+from benchmarks.target import Target
+
+STREAMS = (1, 8, 32)
+UNIT = "events/s"
+BARS = {
+    ("32 streams", UNIT, seed.NAME): Bar("at_least", 60),
+    ("32 streams", UNIT, "floor"): Bar("at_least", 0.6),
+    ("1 stream", UNIT, seed.NAME): Bar("at_least", 30),
+}
+
+
+def setting(streams: int) -> str:
+    return "1 stream" if streams == 1 else f"{streams} streams"
+
+
+async def start_streams(target: Target, streams: int, seconds: float) -> list[str]:
+    starts = [start_response(target.address, seconds=seconds) for _ in range(streams)]
+    return list(await asyncio.gather(*starts))
+
+
+def append_rate(target: Target, streams: int, seconds: float) -> float:
+    """Events/s from the first yield until every response is seen finished."""
+    response_ids = run_async(start_streams(target, streams, seconds))
+    finished_at = target.wait_until_finished(response_ids)
+    count, first_at = target.stored_deltas(response_ids)
+    return count / (finished_at - first_at)
+
+
+def _rates(target: Target, chosen: Options) -> Iterator[Reading]:
+    for streams in STREAMS:
+        yield Reading(setting(streams), UNIT, append_rate(target, streams, chosen.seconds))
+
+
+def measure_ours(cluster: Cluster, dsn: str, chosen: Options) -> Iterator[Reading]:
+    ours.migrate(dsn)
+    with ours.serve(dsn) as target:
+        yield from _rates(target, chosen)
+
+
+def measure_seed(cluster: Cluster, dsn: str, chosen: Options) -> Iterator[Reading]:
+    with seed.serve(dsn) as target:
+        yield from _rates(target, chosen)
+
+
+def measure_floor(cluster: Cluster, dsn: str, chosen: Options) -> Iterator[Reading]:
+    for streams in STREAMS:
+        yield Reading(setting(streams), UNIT, floor.append_rate(dsn, streams, chosen.seconds))
+
+
+def measure_dbos(cluster: Cluster, dsn: str, chosen: Options) -> Iterable[Reading]:
+    streams = [str(number) for number in STREAMS]
+    rates = ask("dbos", "dbos_streams", dsn, str(chosen.seconds), *streams)
+    return [Reading(setting(number), UNIT, rates[str(number)]) for number in STREAMS]
+
+
+def main() -> None:
+    contestants = {
+        OURS: measure_ours,
+        "floor": measure_floor,
+        seed.NAME: measure_seed,
+        "dbos": measure_dbos,
+    }
+    compare("append", options(__doc__), contestants, BARS)
+
+
+if __name__ == "__main__":
+    main()
