@@ -149,8 +149,8 @@ class Envelope:
             return []
         try:
             body = part.prefix + orjson.dumps(delta) + part.suffix
-        except TypeError as exc:
-            raise InvalidEvent(f"event.delta: {exc}") from None
+        except TypeError:
+            raise InvalidEvent("event.delta: a lone surrogate is not text") from None
         part.pieces.append(delta)
         return [NewEvent(part.kind.delta, None, body)]
 

@@ -250,6 +250,8 @@ class Item:
         self._name_call(item)
         if self.type == "message":
             item.setdefault("role", "assistant")
+        elif self.type == "image_generation_call" and item.get("result") is None:
+            item["result"] = ""  # the AI SDK refuses the whole stream over a missing one
         for holder, parts in self.lists.items():
             finals = [part.final() for part in parts] + self.silent.get(holder, [])
             if finals or holder != "content" or self.type == "message":

@@ -188,5 +188,5 @@ def _dumped(model: Any) -> object:
         except TypeError:
             continue
         except ValueError as exc:
-            raise _NotJson(f"{type(model).__name__} cannot be dumped: {exc}") from None
+            raise _NotJson(f"{type(model).__name__} cannot be dumped: {exc!s:.200}") from None
     raise _NotJson(f"{type(model).__name__}.model_dump() does not work")
