@@ -62,7 +62,7 @@ class LongRunningSettings:
         if self.heartbeat_stale_threshold_seconds <= self.heartbeat_interval_seconds:
             raise SettingsConflict(
                 "heartbeat_stale_threshold_seconds must be greater than "
-                "heartbeat_interval_seconds, or a healthy worker would lose its lease between two heartbeats"
+                "heartbeat_interval_seconds: a healthy worker must not lose its lease between beats"
             )
         if self.cleanup_timeout_seconds <= self.db_statement_timeout_ms / 1000:
             raise SettingsConflict(

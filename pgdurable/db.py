@@ -6,6 +6,8 @@ transaction pooler; only the listener needs Postgres itself.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -113,3 +115,27 @@ def is_outage(exc: BaseException) -> bool:
         | PoolTimeout
         | errors.DatabaseUnavailable,
     )
+
+
+class OwnConnection:
+    """A connection apart from the pool, opened when it is first needed and again when it broke."""
+
+    def __init__(self, dsn: str, *, name: str) -> None:
+        self._dsn = dsn
+        self._name = name
+        self._conn: AsyncConnection[TupleRow] | None = None
+        self._opening = asyncio.Lock()
+
+    async def get(self) -> AsyncConnection[TupleRow]:
+        """The open connection; raises DatabaseUnavailable."""
+        if self._conn is None or self._conn.closed:
+            async with self._opening:
+                if self._conn is None or self._conn.closed:
+                    self._conn = await connect(self._dsn, name=self._name)
+        return self._conn
+
+    async def close(self) -> None:
+        """Close it, if it is open; never fails."""
+        if self._conn is not None:
+            with contextlib.suppress(psycopg.Error):
+                await self._conn.close()

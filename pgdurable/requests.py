@@ -92,7 +92,7 @@ def parse_request(body: bytes, *, max_depth: int = MAX_DEPTH) -> ResponseRequest
         store=_boolean(data, "store", default=True),
         conversation_id=_conversation_id(data),
         previous_response_id=_previous_response_id(data),
-        item_references=list(_references(data["input"])),
+        item_references=list(references(data["input"])),
         metadata=_metadata(data) if b"\\u0000" not in body else _without_nul(_metadata(data)),
         model=data["model"] if isinstance(data.get("model"), str) and data["model"] else None,
     )
@@ -261,7 +261,8 @@ def _id(value: Any, name: str) -> str:
     return value
 
 
-def _references(given: Any) -> Iterator[str]:
+def references(given: Any) -> Iterator[str]:
+    """Yield the ids of the items that an input names instead of bringing them."""
     for index, item in enumerate(given):
         if _is_reference(item):
             yield _id(item.get("id"), f"input[{index}].id")

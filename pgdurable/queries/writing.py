@@ -204,59 +204,82 @@ def heartbeat(
         return cursor.fetchall()
 
 
+_APPEND_EVENTS = """
+select * from pgdurable.append_events(
+  p_response_ids => %(a_response_ids)s::text[],
+  p_attempts     => %(a_attempts)s::integer[],
+  p_last_seqs    => %(a_last_seqs)s::bigint[],
+  p_counts       => %(a_counts)s::integer[],
+  p_types        => %(a_types)s,
+  p_item_ids     => %(a_item_ids)s,
+  p_bodies       => %(a_bodies)s,
+  p_lease        => %(a_lease)s
+)
+"""
+_FINISH_RESPONSES = """
+select * from pgdurable.finish_responses(
+  p_response_ids => %(f_response_ids)s::text[],
+  p_attempts     => %(f_attempts)s::integer[],
+  p_last_seqs    => %(f_last_seqs)s::bigint[],
+  p_statuses     => %(f_statuses)s::text[],
+  p_types        => %(f_types)s,
+  p_bodies       => %(f_bodies)s
+)
+"""
+_APPEND_AND_FINISH = f"{_APPEND_EVENTS} union all {_FINISH_RESPONSES}"
+
+
+def _append_args(appends: Sequence[Append], lease: timedelta) -> dict[str, Any]:
+    events = [event for append in appends for event in append.events]
+    return {
+        "a_response_ids": [append.response_id for append in appends],
+        "a_attempts": [append.attempt for append in appends],
+        "a_last_seqs": [append.last_seq for append in appends],
+        "a_counts": [len(append.events) for append in appends],
+        "a_types": "\n".join([event.type for event in events]),
+        "a_item_ids": "\n".join([event.item_id or "" for event in events]),
+        "a_bodies": _lines([event.body for event in events]),
+        "a_lease": lease,
+    }
+
+
+def _finish_args(finishes: Sequence[Finish]) -> dict[str, Any]:
+    return {
+        "f_response_ids": [finish.response_id for finish in finishes],
+        "f_attempts": [finish.attempt for finish in finishes],
+        "f_last_seqs": [finish.last_seq for finish in finishes],
+        "f_statuses": [str(finish.terminal.status) for finish in finishes],
+        "f_types": "\n".join([finish.terminal.event.type for finish in finishes]),
+        "f_bodies": _lines([finish.terminal.event.body for finish in finishes]),
+    }
+
+
 async def append_events(
     conn: Conn, appends: Sequence[Append], *, lease: timedelta
 ) -> list[WriteResult]:
     """Append to many logs; an answer per response, in order. Repeating it changes nothing."""
-    events = [event for append in appends for event in append.events]
-    return await fetch(
-        conn,
-        WriteResult,
-        """
-        select * from pgdurable.append_events(
-          p_response_ids => %(response_ids)s,
-          p_attempts     => %(attempts)s::integer[],
-          p_last_seqs    => %(last_seqs)s::bigint[],
-          p_counts       => %(counts)s::integer[],
-          p_types        => %(types)s,
-          p_item_ids     => %(item_ids)s,
-          p_bodies       => %(bodies)s,
-          p_lease        => %(lease)s
-        )
-        """,
-        response_ids=[append.response_id for append in appends],
-        attempts=[append.attempt for append in appends],
-        last_seqs=[append.last_seq for append in appends],
-        counts=[len(append.events) for append in appends],
-        types="\n".join([event.type for event in events]),
-        item_ids="\n".join([event.item_id or "" for event in events]),
-        bodies=_lines([event.body for event in events]),
-        lease=lease,
-    )
+    return await fetch(conn, WriteResult, _APPEND_EVENTS, **_append_args(appends, lease))
 
 
 async def finish_responses(conn: Conn, finishes: Sequence[Finish]) -> list[WriteResult]:
     """End many responses, each with its terminal event. Repeating it changes nothing."""
-    return await fetch(
-        conn,
-        WriteResult,
-        """
-        select * from pgdurable.finish_responses(
-          p_response_ids => %(response_ids)s,
-          p_attempts     => %(attempts)s::integer[],
-          p_last_seqs    => %(last_seqs)s::bigint[],
-          p_statuses     => %(statuses)s,
-          p_types        => %(types)s,
-          p_bodies       => %(bodies)s
-        )
-        """,
-        response_ids=[finish.response_id for finish in finishes],
-        attempts=[finish.attempt for finish in finishes],
-        last_seqs=[finish.last_seq for finish in finishes],
-        statuses=[str(finish.terminal.status) for finish in finishes],
-        types="\n".join([finish.terminal.event.type for finish in finishes]),
-        bodies=_lines([finish.terminal.event.body for finish in finishes]),
-    )
+    return await fetch(conn, WriteResult, _FINISH_RESPONSES, **_finish_args(finishes))
+
+
+async def append_and_finish(
+    conn: Conn, appends: Sequence[Append], finishes: Sequence[Finish], *, lease: timedelta
+) -> tuple[list[WriteResult], list[WriteResult]]:
+    """The writer's flush: both calls, in this order, in one statement and one transaction.
+
+    `appends` names every response, those that only finish with no events, so that all row locks
+    are taken in one order.
+    """
+    args = _append_args(appends, lease)
+    if not finishes:
+        return await fetch(conn, WriteResult, _APPEND_EVENTS, **args), []
+    args |= _finish_args(finishes)
+    results = await fetch(conn, WriteResult, _APPEND_AND_FINISH, **args)
+    return results[: len(appends)], results[len(appends) :]
 
 
 async def release_responses(conn: Conn, *, attempts: dict[str, int]) -> list[WriteResult]:

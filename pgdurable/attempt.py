@@ -1,0 +1,270 @@
+"""One attempt: drive the handler, feed its log, end the response.
+
+The only producer for the writer. Whatever ends it, it ends in one place (`_end`), once; after
+that nothing the handler still does is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+from psycopg_pool import AsyncConnectionPool
+
+from pgdurable import handling, history, queries
+from pgdurable.agent import Agent, AgentRequest, Context, Handler, Mode, set_request_headers
+from pgdurable.config import LongRunningSettings
+from pgdurable.envelope import Envelope
+from pgdurable.errors import InvalidEvent, InvalidRequest, LeaseLost
+from pgdurable.logs import LogEvent, log
+from pgdurable.models import ClaimedResponse, Event
+from pgdurable.recovery import resumed_request, with_conversation
+from pgdurable.tail import Hub
+from pgdurable.writer import Log, Writer
+
+logger = logging.getLogger(__name__)
+
+Reason = Literal["lost", "cancel", "release", "timeout"]
+Transform = Callable[[dict[str, Any], str], Any]
+
+# A handler that does not stop when it is cancelled is left alone after this.
+STOP_GRACE_SECONDS = 2.0
+# How many events a handler that never waits may yield before others get a turn.
+EVENTS_PER_TURN = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What every attempt of a process works with."""
+
+    agent: Agent
+    settings: LongRunningSettings
+    pool: AsyncConnectionPool
+    writer: Writer
+    hub: Hub
+    worker_id: str
+    headers: dict[str, dict[str, str]]
+    transform: Transform | None = None
+
+
+class Attempt:
+    """The life of one `(response_id, attempt)` in this process."""
+
+    def __init__(self, bench: Bench, claimed: ClaimedResponse) -> None:
+        self.response_id = claimed.response_id
+        self.attempt = claimed.attempt
+        self._bench = bench
+        self._claimed = claimed
+        self._log = Log(
+            bench.writer, claimed.response_id, claimed.attempt, claimed.last_seq, self.stop
+        )
+        self._context = Context(
+            response_id=claimed.response_id,
+            attempt=claimed.attempt,
+            conversation_id=claimed.conversation_id or claimed.response_id,
+            base_conversation_id=claimed.base_conversation_id,
+            principal=claimed.principal,
+            is_recovery=claimed.resumed,
+            read_previous_events=self._previous_events,
+        )
+        self._envelope = Envelope(
+            claimed.response_id,
+            base=_response_base(claimed),
+            attempt=claimed.attempt,
+            transform=bench.transform,
+        )
+        self._reason: Reason | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._ended = asyncio.Event()
+        self._ending = False
+
+    async def run(self) -> None:
+        """From the claim to the terminal event, or to whatever stops it before."""
+        loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        timeout = loop.call_later(self._bench.settings.task_timeout_seconds, self.stop, "timeout")
+        failure: Exception | None = None
+        try:
+            await self._produce()
+        except asyncio.CancelledError:
+            if self._reason is None:
+                failure = RuntimeError("the handler cancelled itself")
+            elif self._task is not None:
+                self._task.uncancel()
+        except Exception as exc:
+            failure = exc
+        finally:
+            timeout.cancel()
+        await self._end(failure)
+
+    def stop(self, reason: Reason) -> None:
+        """End early: the lease is lost, the client cancels, the worker stops, or time is up."""
+        if self._reason == "lost" or self._ending or self._ended.is_set():
+            return
+        first = self._reason is None
+        self._reason = reason if first or reason == "lost" else self._reason
+        if reason == "lost":
+            log(logger, logging.WARNING, LogEvent.LEASE_LOST, **self._named)
+        if first:
+            self._context.request_cancel()
+            if self._task is not None:
+                self._task.cancel()
+            asyncio.get_running_loop().call_later(STOP_GRACE_SECONDS, self._abandon)
+
+    async def ended(self) -> None:
+        """Until the response has ended, or this attempt has let go of it."""
+        await self._ended.wait()
+
+    @property
+    def released(self) -> bool:
+        """Did it stop for release, with the lease still its own?"""
+        return self._reason == "release" and not self._log.lost
+
+    @property
+    def _named(self) -> dict[str, Any]:
+        return {
+            "response_id": self.response_id,
+            "attempt": self.attempt,
+            "worker_id": self._bench.worker_id,
+        }
+
+    async def _produce(self) -> None:
+        request = AgentRequest(await self._request())
+        handler = self._bench.agent.handler_for(stream=request.get("stream") is True)
+        set_request_headers(self._bench.headers.get(self.response_id, {}))
+        if handler.mode is Mode.STREAM:
+            await self._stream(handler, request)
+        else:
+            value = await handling.returned(handler, request, self._context)
+            self._log.append(self._envelope.result(value))
+        self._envelope.annotate(**self._context.annotations())
+
+    async def _stream(self, handler: Handler, request: AgentRequest) -> None:
+        feed, append, writer = self._envelope.feed, self._log.append, self._bench.writer
+        turn = 0
+        async for value in handling.yielded(handler, request, self._context):
+            if self._reason is not None:
+                raise asyncio.CancelledError
+            append(feed(value))
+            turn += 1
+            if writer.full:
+                await writer.room()
+            elif turn % EVENTS_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _request(self) -> dict[str, Any]:
+        """The request as the handler gets it: complete, on its conversation, with what is known."""
+        claimed = self._claimed
+        request: dict[str, Any] = orjson.loads(claimed.request or b"{}")
+        if history.refers_back(request):
+            async with self._bench.pool.connection() as conn:
+                request = await history.complete(conn, request, principal=claimed.principal)
+        if claimed.resumed:
+            return await self._resume(request)
+        base = claimed.base_conversation_id
+        if base is not None and self._context.conversation_id != base:
+            log(logger, logging.INFO, LogEvent.ALIAS_RESOLVED, **self._named)
+            return with_conversation(request, self._context.conversation_id)
+        return request
+
+    async def _resume(self, request: dict[str, Any]) -> dict[str, Any]:
+        events = await self._read_previous()
+        self._log.append(self._envelope.resume([(event.type, event.body) for event in events]))
+        conversation_id = self._context.conversation_id
+        recover = self._bench.agent.on_recovery.handler
+        if recover is None:
+            return resumed_request(
+                request,
+                conversation_id=conversation_id,
+                events=[(event.attempt, event.type, event.body) for event in events],
+                max_bytes=self._bench.settings.recovery_max_bytes,
+            )
+        rotated = AgentRequest(with_conversation(request, conversation_id))
+        recovered = await handling.returned(recover, rotated, self._context)
+        return dict(rotated if recovered is None else recovered)
+
+    async def _read_previous(self) -> list[Event]:
+        async with self._bench.pool.connection() as conn:
+            return await queries.previous_events(
+                conn, response_id=self.response_id, attempt=self.attempt
+            )
+
+    async def _previous_events(self) -> list[dict[str, Any]]:
+        return [
+            {
+                **orjson.loads(event.body),
+                "sequence_number": event.seq,
+                "attempt_number": event.attempt,
+            }
+            for event in await self._read_previous()
+        ]
+
+    async def _end(self, failure: Exception | None) -> None:
+        """The one place where an attempt ends."""
+        if self._ending:
+            return
+        self._ending = True
+        try:
+            if self._reason == "release":
+                await self._log.settled()
+            elif self._reason != "lost" and not isinstance(failure, LeaseLost):
+                await self._finish(failure)
+        finally:
+            self._ended.set()
+
+    async def _finish(self, failure: Exception | None) -> None:
+        try:
+            events, terminal = self._ending_of(failure)
+        except InvalidEvent as exc:
+            events, terminal = self._ending_of(exc)
+        try:
+            self._log.append(events)
+            finished = await self._log.finish(terminal)
+        except LeaseLost:
+            finished = False
+        if finished:
+            log(
+                logger,
+                logging.INFO,
+                LogEvent.RESPONSE_FINISHED,
+                **self._named,
+                status=terminal.status,
+            )
+
+    def _ending_of(self, failure: Exception | None) -> Any:
+        if self._reason == "cancel":
+            return self._envelope.cancel()
+        if self._reason == "timeout":
+            seconds = self._bench.settings.task_timeout_seconds
+            log(logger, logging.WARNING, LogEvent.ATTEMPT_TIMED_OUT, **self._named)
+            return self._envelope.fail("task_timeout", f"Task timed out after {seconds:g} s.")
+        if failure is None:
+            return self._envelope.complete()
+        log(logger, logging.ERROR, LogEvent.HANDLER_FAILED, **self._named, exc_info=failure)
+        if isinstance(failure, InvalidEvent):
+            return self._envelope.fail("invalid_event", str(failure))
+        if isinstance(failure, InvalidRequest):
+            return self._envelope.fail("invalid_request", str(failure))
+        # What an exception says may be a secret; what it is helps, and the log has the rest.
+        return self._envelope.fail(
+            "server_error", f"The agent failed with {type(failure).__name__}."
+        )
+
+    def _abandon(self) -> None:
+        """The handler did not stop when it was told to: end without it."""
+        if not self._ending:
+            log(logger, logging.WARNING, LogEvent.ATTEMPT_ABANDONED, **self._named)
+            self._abandoning = asyncio.ensure_future(self._end(None))
+
+
+def _response_base(claimed: ClaimedResponse) -> dict[str, Any]:
+    return {
+        "id": claimed.response_id,
+        "object": "response",
+        "created_at": claimed.created_at,
+        **orjson.loads(claimed.fields or b"{}"),
+    }

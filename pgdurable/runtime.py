@@ -1,0 +1,176 @@
+"""One process: its connections, its rooms, and the order in which they open and close."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from psycopg_pool import AsyncConnectionPool
+
+from pgdurable import db, schema
+from pgdurable.agent import Agent
+from pgdurable.attempt import Bench, Transform
+from pgdurable.config import Dsn, LongRunningSettings
+from pgdurable.enqueuer import Enqueuer
+from pgdurable.listener import Listener
+from pgdurable.logs import LogEvent, log
+from pgdurable.models import EnqueuedResponse, NewEvent
+from pgdurable.queries import NewResponse
+from pgdurable.tail import Hub
+from pgdurable.wake import Waker
+from pgdurable.worker import BACKSTOP_SECONDS, Worker, new_worker_id
+from pgdurable.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+
+def new_response_id() -> str:
+    """`resp_` and a UUIDv7: time-ordered, so that events can be cut off by id."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10))
+    number = milliseconds << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64
+    number |= 0b10 << 62 | (random & (1 << 62) - 1)
+    return f"resp_{number:032x}"
+
+
+class Runtime:
+    """What a server and a worker of one process share; open it with `async with`.
+
+    `headers` holds the request headers of responses that were posted to this process, for their
+    handlers; they are never stored.
+    """
+
+    def __init__(
+        self,
+        dsn: Dsn,
+        *,
+        settings: LongRunningSettings,
+        agent: Agent,
+        transform: Transform | None = None,
+        worker: bool = True,
+    ) -> None:
+        self.dsn = dsn
+        self.settings = settings
+        self.agent = agent
+        self.headers: dict[str, dict[str, str]] = {}
+        self.worker: Worker | None = None
+        self.pool: AsyncConnectionPool
+        self.hub: Hub
+        self._transform = transform
+        self._with_worker = worker
+        self._waker = Waker(dsn.dsn)
+        self._enqueuer = Enqueuer(dsn.dsn, settings=settings, agent=agent.name)
+        self._listener: Listener | None = None
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[Runtime]:
+        """Connect, check the schema, start every room; on leaving drain the worker first.
+
+        Raises DatabaseUnavailable, SchemaMismatch.
+        """
+        await self._check_schema()
+        async with db.open_pool(self.dsn.dsn, size=self.settings.pool_size) as self.pool:
+            self.hub = Hub(self.pool)
+            writer = Writer(
+                self.dsn.dsn,
+                lease=timedelta(seconds=self.settings.heartbeat_stale_threshold_seconds),
+                publish=self.hub.publish,
+                wake=self._waker.tail,
+            )
+            if self._with_worker:
+                self.worker = self._make_worker(writer)
+            self._listener = Listener(
+                self.dsn.listen_dsn, on_tail=self.hub.news, on_work=self._on_work
+            )
+            rooms = [writer.run, self._waker.run, self._enqueuer.run, self.hub.run, self._poll]
+            rooms.append(self._listener.run)
+            if self.worker is not None:
+                rooms.append(self.worker.run)
+            tasks = [asyncio.create_task(room()) for room in rooms]
+            for task in tasks:
+                task.add_done_callback(_report)
+            try:
+                yield self
+            finally:
+                if self.worker is not None:
+                    await self.worker.stop()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=2)
+
+    def _make_worker(self, writer: Writer) -> Worker:
+        bench = Bench(
+            agent=self.agent,
+            settings=self.settings,
+            pool=self.pool,
+            writer=writer,
+            hub=self.hub,
+            worker_id=new_worker_id(),
+            headers=self.headers,
+            transform=self._transform,
+        )
+        worker = Worker(bench, dsn=self.dsn.dsn, waker=self._waker)
+        worker.listening = lambda: self.listening
+        return worker
+
+    async def _check_schema(self) -> None:
+        await asyncio.to_thread(schema.check, self.dsn.dsn)
+
+    @property
+    def listening(self) -> bool:
+        """Does NOTIFY reach this process?"""
+        return self._listener is not None and self._listener.hearing
+
+    async def enqueue(self, response: NewResponse, headers: dict[str, str]) -> EnqueuedResponse:
+        """Make a response durable and start it: here if there is a free slot, else somewhere."""
+        self.headers[response.response_id] = headers
+        enqueued: EnqueuedResponse | None = None
+        try:
+            enqueued = await self._enqueuer.enqueue(response)
+        finally:
+            if enqueued is None or enqueued.response_id != response.response_id:
+                self.headers.pop(response.response_id, None)
+        if enqueued.outcome == "created":
+            if self.worker is not None and self.worker.free_slots > 0:
+                self.worker.on_work(None)
+            else:
+                self.headers.pop(response.response_id, None)
+                self._waker.work([response.response_id])
+        return enqueued
+
+    @property
+    def overloaded(self) -> bool:
+        """Are so many enqueues waiting for the database that a POST had better come later?"""
+        return self._enqueuer.waiting >= self.settings.max_queued
+
+    def publish_created(self, enqueued: EnqueuedResponse) -> None:
+        """Hand event 0 to readers that came before it."""
+        if enqueued.event is not None:
+            event = NewEvent("response.created", None, enqueued.event)
+            self.hub.publish(enqueued.response_id, 0, 0, [event])
+
+    def announce(self, response_id: str) -> None:
+        """A person's or a client's call has changed this response: look now."""
+        self.hub.news([response_id])
+        self._on_work([response_id])
+
+    def _on_work(self, ids: list[str] | None) -> None:
+        if self.worker is not None:
+            self.worker.on_work(ids)
+
+    async def _poll(self) -> None:
+        """The backstop of every tail: slow while LISTEN works, the way of working while not."""
+        while True:
+            fast = self.settings.poll_interval_seconds
+            await asyncio.sleep(BACKSTOP_SECONDS if self.listening else fast)
+            self.hub.news()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (exc := task.exception()):
+        log(logger, logging.CRITICAL, LogEvent.REQUEST_FAILED, exc_info=exc)

@@ -1,0 +1,276 @@
+"""The worker: wait, claim, attempt, drain.
+
+Claims as many responses as it has free slots, looks for expired leases about once a second, and on
+its way out hands back what it could not finish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import secrets
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from importlib.metadata import version
+
+from pgdurable import db, queries
+from pgdurable.attempt import Attempt, Bench
+from pgdurable.lease import Heartbeat
+from pgdurable.logs import LogEvent, log
+from pgdurable.models import ClaimedResponse, NewEvent
+from pgdurable.wake import Waker
+from pgdurable.writer import Stop
+
+logger = logging.getLogger(__name__)
+
+# With a listener that hears, looking for work without being told is only a backstop.
+BACKSTOP_SECONDS = 5.0
+MAX_CLAIM = 200
+MAX_BACKOFF_SECONDS = 5.0
+
+
+def new_worker_id() -> str:
+    """Unique per process start; says to a person where to look."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+class Worker:
+    """Runs attempts, `settings.concurrency` of them at a time."""
+
+    def __init__(self, bench: Bench, *, dsn: str, waker: Waker) -> None:
+        self._bench = bench
+        self._settings = bench.settings
+        self._waker = waker
+        self._lease = timedelta(seconds=self._settings.heartbeat_stale_threshold_seconds)
+        self._claims = db.OwnConnection(dsn, name="pgdurable claims")
+        self._attempts: dict[str, Attempt] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._work = asyncio.Event()
+        self._backlog = False
+        self._stopping = False
+        self._heartbeat = Heartbeat(
+            dsn,
+            worker_id=bench.worker_id,
+            interval=timedelta(seconds=self._settings.heartbeat_interval_seconds),
+            lease=self._lease,
+            on_stop=self._on_stop,
+        )
+        self.listening: Callable[[], bool] = lambda: False
+
+    @property
+    def free_slots(self) -> int:
+        return 0 if self._stopping else self._settings.concurrency - len(self._attempts)
+
+    def on_work(self, ids: list[str] | None) -> None:
+        """There may be something to claim, or one of ours was asked to stop."""
+        self._work.set()
+        for response_id in ids or ():
+            if attempt := self._attempts.get(response_id):
+                # A cancel or a delete; the database says which.
+                self._heartbeat.ask(attempt.response_id, attempt.attempt)
+
+    async def run(self) -> None:
+        """Claim and take over until cancelled; `stop` before that to lose nothing."""
+        self._heartbeat.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._forever(self._register, None))
+                group.create_task(self._forever(self._claim, self._wait_for_work))
+                group.create_task(self._forever(self._take_over, self._wait_for_scan))
+        finally:
+            await self._claims.close()
+
+    async def stop(self) -> None:
+        """Stop claiming, let attempts end, give back the rest; bounded, whatever Postgres does."""
+        if self._stopping:
+            return
+        self._stopping = True
+        settings = self._settings
+        log(
+            logger,
+            logging.INFO,
+            LogEvent.WORKER_DRAINING,
+            worker_id=self._bench.worker_id,
+            in_progress=len(self._attempts),
+        )
+        await self._wait_for_attempts(settings.drain_timeout_seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(settings.cleanup_timeout_seconds):
+                await self._release()
+                await queries.unregister_worker(
+                    await self._claims.get(), worker_id=self._bench.worker_id
+                )
+        self._heartbeat.stop(timeout=1.0)
+        log(logger, logging.INFO, LogEvent.WORKER_STOPPED, worker_id=self._bench.worker_id)
+
+    async def _wait_for_attempts(self, seconds: float) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
+    async def _release(self) -> None:
+        attempts = list(self._attempts.values())
+        for attempt in attempts:
+            attempt.stop("release")
+        for attempt in attempts:
+            await attempt.ended()
+        released = {a.response_id: a.attempt for a in attempts if a.released}
+        if not released:
+            return
+        try:
+            results = await queries.release_responses(await self._claims.get(), attempts=released)
+        except Exception as exc:
+            # Not lost: their leases expire, and another worker takes over.
+            log(logger, logging.WARNING, LogEvent.DATABASE_LOST, reason=exc)
+            return
+        for result in results:
+            log(
+                logger,
+                logging.INFO,
+                LogEvent.RESPONSE_RELEASED,
+                response_id=result.response_id,
+                worker_id=self._bench.worker_id,
+            )
+        with contextlib.suppress(Exception):
+            await queries.wake(
+                await self._claims.get(), channel="pgdurable_work", ids=list(released)
+            )
+
+    async def _forever(
+        self, step: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        """Repeat a step, through outages of the database; once, where there is no pause."""
+        delay, failing = 0.1, False
+        while not self._stopping:
+            try:
+                await step()
+            except Exception as exc:
+                if not db.is_outage(exc):
+                    log(logger, logging.ERROR, LogEvent.CLAIM_FAILED, exc_info=exc)
+                elif not failing:
+                    log(logger, logging.WARNING, LogEvent.DATABASE_LOST, reason=exc)
+                failing = True
+                await asyncio.sleep(delay * random.uniform(0.5, 1.5))
+                delay = min(delay * 2, MAX_BACKOFF_SECONDS)
+                continue
+            if failing:
+                log(logger, logging.INFO, LogEvent.DATABASE_RECOVERED)
+            delay, failing = 0.1, False
+            if pause is None:
+                return
+            await pause()
+
+    async def _wait_for_work(self) -> None:
+        backstop = BACKSTOP_SECONDS if self.listening() else self._settings.poll_interval_seconds
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(backstop):
+                await self._work.wait()
+
+    async def _wait_for_scan(self) -> None:
+        interval = self._settings.stale_scan_interval_seconds
+        fraction = self._settings.stale_scan_jitter_fraction
+        await asyncio.sleep(interval * random.uniform(1 - fraction, 1))
+
+    async def _register(self) -> None:
+        await queries.register_worker(
+            await self._claims.get(),
+            worker_id=self._bench.worker_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            queues=[self._settings.queue],
+            concurrency=self._settings.concurrency,
+            version=version("pgdurable"),
+        )
+        log(logger, logging.INFO, LogEvent.WORKER_STARTED, worker_id=self._bench.worker_id)
+
+    async def _claim(self) -> None:
+        self._work.clear()
+        self._backlog = True
+        while self._backlog and self.free_slots > 0:
+            limit = min(self.free_slots, MAX_CLAIM)
+            claimed = await queries.claim_responses(
+                await self._claims.get(),
+                worker_id=self._bench.worker_id,
+                queues=[self._settings.queue],
+                limit=limit,
+                lease=self._lease,
+            )
+            self._begin(claimed, LogEvent.RESPONSE_CLAIMED)
+            self._backlog = len(claimed) == limit
+
+    async def _take_over(self) -> None:
+        if self.free_slots <= 0:
+            return
+        claimed = await queries.take_over_responses(
+            await self._claims.get(),
+            worker_id=self._bench.worker_id,
+            queues=[self._settings.queue],
+            limit=self.free_slots,
+            lease=self._lease,
+        )
+        self._begin(claimed, LogEvent.RESPONSE_TAKEN_OVER)
+
+    def _begin(self, claimed: list[ClaimedResponse], event: LogEvent) -> None:
+        for response in claimed:
+            log(
+                logger,
+                logging.INFO,
+                event,
+                response_id=response.response_id,
+                attempt=response.attempt,
+                worker_id=self._bench.worker_id,
+                status=response.status,
+            )
+            if response.status.is_terminal:
+                self._bench.hub.news([response.response_id])
+                continue
+            if response.resumed:
+                log(
+                    logger,
+                    logging.INFO,
+                    LogEvent.ALIAS_ROTATED,
+                    response_id=response.response_id,
+                    attempt=response.attempt,
+                    conversation_id=response.conversation_id,
+                )
+            self._start(response)
+        self._waker.tail(response.response_id for response in claimed)
+
+    def _start(self, claimed: ClaimedResponse) -> None:
+        response_id = claimed.response_id
+        if (stale := self._attempts.get(response_id)) is not None:
+            stale.stop("lost")  # we took it over from ourselves: our heartbeat had failed
+        attempt = Attempt(self._bench, claimed)
+        self._attempts[response_id] = attempt
+        self._heartbeat.hold(response_id, attempt.attempt)
+        hub = self._bench.hub
+        hub.own(response_id)
+        hub.publish(
+            response_id,
+            claimed.attempt,
+            claimed.last_seq,
+            [NewEvent(claimed.event_type, None, claimed.event)],
+        )
+        task = asyncio.create_task(attempt.run())
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._done(done, attempt))
+
+    def _done(self, task: asyncio.Task[None], attempt: Attempt) -> None:
+        self._tasks.discard(task)
+        self._heartbeat.drop(attempt.response_id, attempt.attempt)
+        if self._attempts.get(attempt.response_id) is attempt:
+            del self._attempts[attempt.response_id]
+            self._bench.hub.disown(attempt.response_id)
+            self._bench.headers.pop(attempt.response_id, None)
+        if self._backlog:
+            self._work.set()
+        if not task.cancelled() and (exc := task.exception()):
+            log(logger, logging.ERROR, LogEvent.HANDLER_FAILED, exc_info=exc)
+
+    def _on_stop(self, response_id: str, attempt: int, stop: Stop) -> None:
+        held = self._attempts.get(response_id)
+        if held is not None and held.attempt == attempt:
+            held.stop(stop)

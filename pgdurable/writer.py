@@ -1,0 +1,247 @@
+"""Group commit: one writer for every attempt of the process.
+
+What arrives while a flush is in flight goes into the next one. One flush is one transaction: an
+append for every response that has news, a finish for every one that ends. The expected last_seq
+travels along, so a flush whose commit has an unknown end is simply sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Literal, NamedTuple
+
+from pgdurable import db, queries
+from pgdurable.errors import LeaseLost
+from pgdurable.logs import LogEvent, log
+from pgdurable.models import NewEvent, Terminal
+from pgdurable.queries import Append, Finish
+
+logger = logging.getLogger(__name__)
+
+MAX_BUFFERED_EVENTS = 2048
+MAX_BUFFERED_BYTES = 8 * 1024 * 1024
+MAX_BACKOFF_SECONDS = 2.0
+
+Stop = Literal["lost", "cancel"]
+Publish = Callable[[str, int, int, Sequence[NewEvent]], None]
+
+
+class Log:
+    """One attempt's end of its response's log: append now, durable soon.
+
+    `last_seq` counts what has been handed in. `on_stop` is called once the database says that
+    the lease is lost or that the client wants to cancel.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        response_id: str,
+        attempt: int,
+        last_seq: int,
+        on_stop: Callable[[Stop], None],
+    ) -> None:
+        self.response_id = response_id
+        self.attempt = attempt
+        self.last_seq = last_seq
+        self.lost = False
+        self.on_stop = on_stop
+        self._writer = writer
+        self._pending: list[NewEvent] = []
+        self._terminal: Terminal | None = None
+        self._queued = False
+        self._settled: asyncio.Future[None] | None = None
+
+    def append(self, events: Sequence[NewEvent]) -> None:
+        """Hand events to the next flush; raises LeaseLost once another attempt has taken over."""
+        if self.lost:
+            raise LeaseLost
+        if not events:
+            return
+        self._pending.extend(events)
+        self.last_seq += len(events)
+        self._enqueue(events)
+
+    async def finish(self, terminal: Terminal) -> bool:
+        """End the response; False if it was not ours to end any more."""
+        if self.lost:
+            return False
+        self._terminal = terminal
+        self.last_seq += 1
+        self._enqueue((terminal.event,))
+        await self.settled()
+        return not self.lost
+
+    async def settled(self) -> None:
+        """Until everything handed in so far is durable, or refused."""
+        while self._queued or self._settled is not None:
+            if self._settled is None:
+                self._settled = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._settled)
+
+    def _enqueue(self, events: Sequence[NewEvent]) -> None:
+        self._writer.buffered_events += len(events)
+        self._writer.buffered_bytes += sum([len(event.body) for event in events])
+        if not self._queued:
+            self._queued = True
+            self._writer.add(self)
+
+    def take(self) -> _Entry:
+        """What the flush that starts now writes for this log."""
+        events, self._pending = self._pending, []
+        terminal, self._terminal = self._terminal, None
+        self._queued = False
+        if self._settled is None:
+            self._settled = asyncio.get_running_loop().create_future()
+        last_seq = self.last_seq - len(events) - (terminal is not None)
+        return _Entry(self, last_seq, events, terminal)
+
+    def settle(self, outcome: str) -> None:
+        """The flush is over."""
+        settled, self._settled = self._settled, None
+        if outcome == "lost":
+            self.lost = True
+            self._pending.clear()
+            self._terminal = None
+        if settled is not None and not settled.done():
+            settled.set_result(None)
+        if outcome in ("lost", "cancel"):
+            self.on_stop("lost" if outcome == "lost" else "cancel")
+
+
+class _Entry(NamedTuple):
+    log: Log
+    last_seq: int
+    events: list[NewEvent]
+    terminal: Terminal | None
+
+    @property
+    def written(self) -> Sequence[NewEvent]:
+        return self.events if self.terminal is None else [*self.events, self.terminal.event]
+
+
+class Writer:
+    """The one queue and the one connection that all logs of the process are written through.
+
+    `publish(response_id, attempt, first_seq, events)` gets what has just been committed, `wake`
+    the ids that have news; both are called after the commit, never before.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        lease: timedelta,
+        publish: Publish,
+        wake: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._lease = lease
+        self._publish = publish
+        self._wake = wake
+        self._conn = db.OwnConnection(dsn, name="pgdurable writer")
+        self._logs: list[Log] = []
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self.buffered_events = 0
+        self.buffered_bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """Has a handler been faster than the disk for long enough to be made to wait?"""
+        return (
+            self.buffered_events >= MAX_BUFFERED_EVENTS or self.buffered_bytes >= MAX_BUFFERED_BYTES
+        )
+
+    def add(self, log_: Log) -> None:
+        """This log has something for the next flush."""
+        self._logs.append(log_)
+        self._news.set()
+
+    async def room(self) -> None:
+        """Until the buffer has room again."""
+        while self.full:
+            self._room.clear()
+            await self._room.wait()
+
+    async def run(self) -> None:
+        """Flush until cancelled."""
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                logs, self._logs = self._logs, []
+                batch = [log_.take() for log_ in logs]
+                self.buffered_events = self.buffered_bytes = 0
+                self._room.set()
+                await self._flush(batch)
+        finally:
+            await self._conn.close()
+
+    async def _flush(self, batch: list[_Entry]) -> None:
+        delay = 0.05
+        while True:
+            try:
+                outcomes = await self._write(batch)
+            except Exception as exc:
+                if not db.is_outage(exc):
+                    await self._flush_singly(batch, exc)
+                    return
+                log(logger, logging.WARNING, LogEvent.FLUSH_RETRIED, reason=exc, seconds=delay)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, MAX_BACKOFF_SECONDS)
+            else:
+                self._settle(batch, outcomes)
+                return
+
+    async def _flush_singly(self, batch: list[_Entry], exc: Exception) -> None:
+        """Something in the batch is unacceptable to the database: find it, spare the others."""
+        if len(batch) > 1:
+            for entry in batch:
+                await self._flush([entry])
+            return
+        (entry,) = batch
+        log(
+            logger,
+            logging.ERROR,
+            LogEvent.FLUSH_FAILED,
+            response_id=entry.log.response_id,
+            attempt=entry.log.attempt,
+            reason=exc,
+        )
+        self._settle(batch, ["lost"])
+
+    async def _write(self, batch: list[_Entry]) -> list[str]:
+        appends = [
+            Append(entry.log.response_id, entry.log.attempt, entry.last_seq, entry.events)
+            for entry in batch
+        ]
+        finishes = [
+            Finish(
+                entry.log.response_id,
+                entry.log.attempt,
+                entry.last_seq + len(entry.events),
+                entry.terminal,
+            )
+            for entry in batch
+            if entry.terminal is not None
+        ]
+        appended, finished = await queries.append_and_finish(
+            await self._conn.get(), appends, finishes, lease=self._lease
+        )
+        # A repeated flush finds a response that it has finished before: the finish decides.
+        ends = {result.response_id: result.outcome for result in finished}
+        return [ends.get(result.response_id, result.outcome) for result in appended]
+
+    def _settle(self, batch: list[_Entry], outcomes: Sequence[str]) -> None:
+        news: list[str] = []
+        for entry, outcome in zip(batch, outcomes, strict=True):
+            if outcome != "lost" and (written := entry.written):
+                response_id = entry.log.response_id
+                self._publish(response_id, entry.log.attempt, entry.last_seq + 1, written)
+                news.append(response_id)
+            entry.log.settle(outcome)
+        if news:
+            self._wake(news)
