@@ -1,7 +1,7 @@
-"""python -m benchmarks: every question in turn, in a process of its own.
+"""python -m benchmarks: every question in turn, then the tables of docs/benchmarks.md.
 
-`--quick` says whether each works; `--save` rewrites the committed results. Other options are handed
-on. Ends with the number of questions that failed.
+This rewrites the committed results; `--quick` only says whether each question works. Options are
+handed on to the questions. What `make bench` runs.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from benchmarks import report
 from benchmarks.process import ROOT
 
 QUESTIONS = (
@@ -26,12 +27,22 @@ QUESTIONS = (
 
 
 def main() -> None:
+    given = sys.argv[1:]
+    quick = "--quick" in given
     failed = []
     for question in QUESTIONS:
         print(f"--- {question}", flush=True)
-        argv = [sys.executable, "-m", f"benchmarks.{question}", *sys.argv[1:]]
+        argv = [
+            sys.executable,
+            "-m",
+            f"benchmarks.{question}",
+            *given,
+            *([] if quick else ["--save"]),
+        ]
         if subprocess.run(argv, cwd=ROOT, check=False).returncode:
             failed.append(question)
+    if not quick:
+        report.main()
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 

@@ -35,8 +35,9 @@ with new as (
     response_id, status, attempt, last_seq, available_at, created_at, started_at, finished_at
   )
   select
-    'resp_' || lpad(to_hex(i), 32, '0'), 'completed', 1, %(events)s - 1, now(), now(), now(), now()
-  from generate_series(%(first)s, %(last)s) as i
+    'resp_' || lpad(to_hex(i), 32, '0'), 'completed', 1, %(events)s::integer - 1,
+    now(), now(), now(), now()
+  from generate_series(%(first)s::integer, %(last)s::integer) as i
   returning response_id
 )
 insert into pgdurable.requests (response_id, body, fields)
@@ -45,7 +46,8 @@ select n.response_id, '{"input":"stored"}', '{"model":"agent"}' from new as n
 STORE_EVENTS = """
 insert into pgdurable.events (response_id, seq, attempt, type, body, created_at)
 select 'resp_' || lpad(to_hex(i), 32, '0'), s, 1, 'response.output_text.delta', %(body)s, now()
-from generate_series(%(first)s, %(last)s) as i, generate_series(0, %(events)s - 1) as s
+from generate_series(%(first)s::integer, %(last)s::integer) as i
+cross join generate_series(0, %(events)s::integer - 1) as s
 """
 BODY = (
     '{"type":"response.output_text.delta","item_id":"msg_0123456789abcdef0123456789abcdef",'

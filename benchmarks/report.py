@@ -61,14 +61,13 @@ def rewritten(page: str, results: Path = RESULTS) -> str:
 
 
 def main() -> None:
-    page = PAGE.read_text()
-    new = rewritten(page)
-    if "--check" in sys.argv[1:]:
-        if new != page:
-            raise SystemExit(f"{PAGE.name} differs from results/: run python -m benchmarks.report")
-        return
-    PAGE.write_text(new)
+    PAGE.write_text(rewritten(PAGE.read_text()))
+
+
+def check() -> None:
+    if rewritten(page := PAGE.read_text()) != page:
+        raise SystemExit(f"{PAGE.name} differs from results/: run python -m benchmarks.report")
 
 
 if __name__ == "__main__":
-    main()
+    check() if "--check" in sys.argv[1:] else main()

@@ -23,7 +23,7 @@ PYTHON_PACKAGES = {
     "dbos": ["dbos"],
     "absurd": ["absurd-sdk", "absurdctl", "psycopg[binary]"],
 }
-NODE_PACKAGES = ["node@22", "graphile-worker", "pg", "pg-boss"]
+NODE_PACKAGES = ["node@22", "pg", "graphile-worker@latest", "pg-boss@12.35.0"]
 
 
 class Unavailable(Exception):
