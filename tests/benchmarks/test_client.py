@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -17,7 +18,11 @@ FRAMES = (
 )
 
 
-async def serve(pieces: Sequence[bytes]) -> tuple[asyncio.Server, Address]:
+@asynccontextmanager
+async def serving(pieces: Sequence[bytes]) -> AsyncIterator[Address]:
+    """A server for one connection, which it answers with `pieces` as they are cut."""
+    served = asyncio.Event()
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         for piece in pieces:
@@ -26,16 +31,18 @@ async def serve(pieces: Sequence[bytes]) -> tuple[asyncio.Server, Address]:
             await asyncio.sleep(0)
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        served.set()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    return server, Address(*server.sockets[0].getsockname()[:2])
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield Address(*server.sockets[0].getsockname()[:2])
+        await served.wait()
 
 
 @pytest.mark.parametrize("cut", [1, 40, 49, 80, 99, 105])
 async def test_stamps_are_found_wherever_the_bytes_are_cut(cut: int) -> None:
-    server, address = await serve([HEAD, FRAMES[:cut], FRAMES[cut:]])
     stamps: list[float] = []
-    async with server:
+    async with serving([HEAD, FRAMES[:cut], FRAMES[cut:]]) as address:
         stream = await open_stream(
             address, tail_request("resp_0a"), lambda _, yielded_at: stamps.append(yielded_at)
         )
@@ -47,8 +54,7 @@ async def test_stamps_are_found_wherever_the_bytes_are_cut(cut: int) -> None:
 
 
 async def test_a_connection_answers_one_post_after_the_other() -> None:
-    server, address = await serve([b"HTTP/1.1 202 Accepted\r\nContent-Length: 4\r\n\r\n", b"{}{}"])
-    async with server:
+    async with serving([b"HTTP/1.1 202 Accepted\r\nContent-Length: 4\r\n\r\n", b"{}{}"]) as address:
         poster = await open_poster(address)
 
         assert await poster.post(b"POST / HTTP/1.1\r\n\r\n") == (202, b"{}{}")
