@@ -35,7 +35,7 @@ async def nothing(request: Any) -> str:
 async def deltas(request: Any) -> AsyncIterator[str]:
     spec = specification(request)
     marks.handler_started(spec.get("sent_at"))
-    limit, delay, pad = spec.get("n", 2**62), spec.get("delay", 0), "x" * spec.get("pad", 150)
+    limit, delay, pad = spec.get("n", 2**62), spec.get("delay", 0), "x" * spec.get("pad", 0)
     await asyncio.sleep(spec.get("hold", 0))
     due = time.monotonic()
     until = due + spec.get("seconds", 3600)

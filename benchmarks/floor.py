@@ -85,7 +85,7 @@ def _body(now: float, number: int) -> bytes:
             "item_id": "msg_0123456789abcdef0123456789abcdef",
             "output_index": 0,
             "content_index": 0,
-            "delta": f"{now!r}|{number}|1|{'x' * 150}",
+            "delta": f"{now!r}|{number}|12345|",
             "logprobs": [],
         }
     )

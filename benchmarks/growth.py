@@ -51,7 +51,7 @@ cross join generate_series(0, %(events)s::integer - 1) as s
 """
 BODY = (
     '{"type":"response.output_text.delta","item_id":"msg_0123456789abcdef0123456789abcdef",'
-    '"output_index":0,"content_index":0,"delta":"' + "x" * 150 + '","logprobs":[]}'
+    '"output_index":0,"content_index":0,"delta":"' + "x" * 30 + '","logprobs":[]}'
 )
 
 

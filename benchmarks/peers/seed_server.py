@@ -58,7 +58,7 @@ async def nothing(request: Any) -> Any:
 @stream()
 async def deltas(request: Any) -> AsyncIterator[Any]:
     spec = specification(request)
-    limit, delay, pad = spec.get("n", 2**62), spec.get("delay", 0), "x" * spec.get("pad", 150)
+    limit, delay, pad = spec.get("n", 2**62), spec.get("delay", 0), "x" * spec.get("pad", 0)
     await asyncio.sleep(spec.get("hold", 0))
     due = time.monotonic()
     until = due + spec.get("seconds", 3600)
