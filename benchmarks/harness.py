@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +45,8 @@ def options(description: str | None, *, seconds: float = 5.0) -> Options:
     parser.add_argument("--quick", action="store_true", help="one run of one second: does it work?")
     parser.add_argument("--save", action="store_true", help="rewrite the committed result")
     given = parser.parse_args()
+    # So that a terminated benchmark stops its cluster and its servers, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     if given.quick:
         return Options(seconds=1.0, runs=1, quick=True, save=False)
     return Options(seconds=given.seconds, runs=given.runs, quick=False, save=given.save)
