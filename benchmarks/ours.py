@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -70,7 +71,7 @@ LOG = Log(
 
 
 def pgdurable(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pgdurable", *arguments]
+    return [str(Path(sys.executable).with_name("pgdurable")), *arguments]
 
 
 def migrate(dsn: str) -> None:
