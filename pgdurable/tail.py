@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import groupby
 
@@ -62,6 +62,7 @@ class Feed:
         self.last_seq = -1
         self.finished = False
         self.deleted = False
+        self.closing = False
         self.readers = 0
         self._buffer: list[Entry] = []
         self._bytes = 0
@@ -154,18 +155,20 @@ class Hub:
 
     async def follow(
         self, feed: Feed, cursor: int, *, keep_alive: float
-    ) -> AsyncIterator[list[Entry]]:
+    ) -> AsyncGenerator[list[Entry], None]:
         """The events after the cursor, in batches, to the terminal one or the deletion.
 
         An empty batch after `keep_alive` seconds without news says that the reader is still there.
         """
-        while True:
+        while not feed.closing:
             batch = feed.after(cursor)
             if batch is None:
                 batch = await self._read(feed.response_id, cursor)
-                if not batch:
+                if batch == []:
                     return  # what the feed knows of is gone: deleted
-            if batch:
+            if batch is None:
+                yield []  # the database is away: hold on
+            elif batch:
                 cursor = batch[-1].seq
                 yield batch
                 if batch[-1].is_terminal:
@@ -175,9 +178,27 @@ class Hub:
             elif not await feed.wait(keep_alive):
                 yield []
 
-    async def _read(self, response_id: str, cursor: int) -> list[Entry]:
-        async with self._pool.connection() as conn:
-            rows = await queries.read_events(conn, {response_id: cursor}, limit=READ_LIMIT)
+    async def replay(self, response_id: str, *, until: int) -> AsyncIterator[list[Entry]]:
+        """The stored events up to and including number `until`, in batches."""
+        cursor = -1
+        while cursor < until:
+            batch = await self._read(response_id, cursor)
+            if batch == []:
+                return
+            if batch is not None:
+                cursor = batch[-1].seq
+                yield [entry for entry in batch if entry.seq <= until]
+
+    async def _read(self, response_id: str, cursor: int) -> list[Entry] | None:
+        """The next events from the table; None after a pause where the database is away."""
+        try:
+            async with self._pool.connection() as conn:
+                rows = await queries.read_events(conn, {response_id: cursor}, limit=READ_LIMIT)
+        except Exception as exc:
+            if not db.is_outage(exc):
+                raise
+            await asyncio.sleep(RETRY_SECONDS)
+            return None
         return [Entry(*row) for row in rows]
 
     def own(self, response_id: str) -> None:
@@ -216,6 +237,12 @@ class Hub:
         """The response is gone: its readers end."""
         if feed := self._feeds.get(response_id):
             feed.deleted = True
+            feed.notify()
+
+    def close(self) -> None:
+        """The process stops: let all readers go, so that they come back elsewhere."""
+        for feed in self._feeds.values():
+            feed.closing = True
             feed.notify()
 
     async def run(self) -> None:

@@ -1,0 +1,146 @@
+"""POST: blocking, stream, background, background and stream; one engine behind all four.
+
+Every response is durable before its first byte goes out. A foreground client that leaves cancels
+its response (`on_disconnect`), a background one never does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import orjson
+from aiohttp import web
+
+from pgdurable import errors, history, projection, queries
+from pgdurable.models import EnqueuedResponse
+from pgdurable.queries import NewResponse
+from pgdurable.requests import ResponseRequest, parse_request, response_fields
+from pgdurable.runtime import new_response_id
+from pgdurable.server.blocking import block
+from pgdurable.server.keys import options_of, principal_of, runtime_of
+from pgdurable.server.objects import response_of_event, response_of_snapshot
+from pgdurable.server.refusals import json_response, refusal
+from pgdurable.server.streams import View, stream
+from pgdurable.tail import Feed
+
+BODY_TIMEOUT_SECONDS = 30.0
+MAX_KEY_CHARACTERS = 255
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """POST /responses, /v1/responses, /invocations."""
+    if runtime_of(request).overloaded:
+        return refusal(503, "Too many responses are waiting to be stored.", retry=True)
+    sent = parse_request(await _body(request))
+    view = View.of(request)
+    await _check_history(request, sent)
+    runtime = runtime_of(request)
+    new = _new_response(request, sent)
+    async with runtime.hub.open(new.response_id) as feed:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        enqueued = await runtime.enqueue(new, headers)
+        if enqueued.outcome == "created" and enqueued.event is not None:
+            runtime.publish_created(enqueued)
+            return await _answer(request, sent, enqueued, feed, view)
+    return await _attach(request, sent, enqueued, view)
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+
+
+def _new_response(request: web.Request, sent: ResponseRequest) -> NewResponse:
+    key = request.headers.get("idempotency-key") or None
+    if key is not None and len(key) > MAX_KEY_CHARACTERS:
+        raise errors.InvalidRequest(
+            f"The Idempotency-Key has more than {MAX_KEY_CHARACTERS} characters."
+        )
+    return NewResponse(
+        response_id=new_response_id(),
+        principal=principal_of(request),
+        conversation_id=sent.conversation_id,
+        previous_response_id=sent.previous_response_id,
+        idempotency_key=key,
+        background=sent.background,
+        store=sent.store,
+        metadata=orjson.dumps(sent.metadata),
+        request=sent.body,
+        fields=response_fields(sent, model_default=options_of(request).agent_name),
+    )
+
+
+async def _check_history(request: web.Request, sent: ResponseRequest) -> None:
+    """Refuse what points to nothing now, rather than in the handler."""
+    if sent.previous_response_id or sent.item_references:
+        async with runtime_of(request).pool.connection() as conn:
+            await history.complete(conn, sent.data, principal=principal_of(request))
+
+
+async def _attach(
+    request: web.Request, sent: ResponseRequest, enqueued: EnqueuedResponse, view: View
+) -> web.StreamResponse:
+    """The key was used before, for the same request: answer with the response it made."""
+    runtime = runtime_of(request)
+    async with runtime.hub.open(enqueued.response_id) as feed:
+        async with runtime.pool.connection() as conn:
+            snapshot = await queries.get_response(
+                conn, response_id=enqueued.response_id, principal=principal_of(request)
+            )
+        feed.seen(snapshot.last_seq, finished=snapshot.status.is_terminal)
+        if sent.background and not sent.stream:
+            projected = projection.project_response(response_of_snapshot(snapshot), view.projection)
+            return json_response(projected, headers=_headers(request, enqueued.response_id))
+        return await _answer(request, sent, enqueued, feed, view)
+
+
+async def _answer(
+    request: web.Request,
+    sent: ResponseRequest,
+    enqueued: EnqueuedResponse,
+    feed: Feed,
+    view: View,
+) -> web.StreamResponse:
+    headers = _headers(request, enqueued.response_id)
+    if sent.background and not sent.stream:
+        return json_response(response_of_event(enqueued.event or b""), headers=headers)
+    left = False
+    try:
+        if sent.stream:
+            return await stream(request, feed, cursor=-1, view=view, headers=headers)
+        return await block(request, feed, view=view, headers=headers)
+    except (ConnectionResetError, asyncio.CancelledError):
+        left = not feed.closing
+        raise
+    finally:
+        if not sent.background:
+            await asyncio.shield(_after_foreground(request, sent, feed, left=left))
+
+
+def _headers(request: web.Request, response_id: str) -> dict[str, str]:
+    prefix = "/v1" if "/v1/" in request.path else ""
+    return {"Location": f"{prefix}/responses/{response_id}", "X-Response-Id": response_id}
+
+
+async def _after_foreground(
+    request: web.Request, sent: ResponseRequest, feed: Feed, *, left: bool
+) -> None:
+    runtime, principal = runtime_of(request), principal_of(request)
+    cancels = left and options_of(request).settings.on_disconnect == "cancel"
+    if not cancels and (sent.store or not feed.finished):
+        return
+    with contextlib.suppress(errors.DatabaseRefused):
+        async with runtime.pool.connection() as conn:
+            if cancels and not feed.finished:
+                await queries.cancel_response(
+                    conn, response_id=feed.response_id, principal=principal
+                )
+            elif not sent.store:
+                await queries.delete_response(
+                    conn, response_id=feed.response_id, principal=principal
+                )
+    runtime.announce(feed.response_id)

@@ -1,0 +1,65 @@
+"""Stored rows -> response objects; pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from pgdurable.agent.request import input_items
+from pgdurable.models import ListedResponse, ResponseSnapshot
+
+
+def response_of_event(body: bytes) -> dict[str, Any]:
+    """The response object inside a lifecycle event."""
+    response: dict[str, Any] = orjson.loads(body)["response"]
+    return response
+
+
+def response_of_snapshot(snapshot: ResponseSnapshot) -> dict[str, Any]:
+    """The response as it stands: the final object, or what there is so far."""
+    if snapshot.terminal is not None:
+        return response_of_event(snapshot.terminal)
+    return _unfinished(snapshot, [orjson.loads(event)["item"] for event in snapshot.items or []])
+
+
+def response_of_row(row: ListedResponse) -> dict[str, Any]:
+    """The same for one row of a page; items so far are not read for it."""
+    if row.terminal is not None:
+        return response_of_event(row.terminal)
+    return _unfinished(row, [])
+
+
+def _unfinished(row: ResponseSnapshot | ListedResponse, output: list[Any]) -> dict[str, Any]:
+    return {
+        "id": row.response_id,
+        "object": "response",
+        "created_at": row.created_at,
+        "status": row.status,
+        "attempt_number": row.attempt,
+        "error": None,
+        "incomplete_details": None,
+        "output": output,
+        **orjson.loads(row.fields),
+    }
+
+
+def listed_input_items(response_id: str, request: bytes) -> list[dict[str, Any]]:
+    """A response's input items, each with an id: SDKs stop paging at one without."""
+    digits = response_id.removeprefix("resp_")
+    items = input_items(orjson.loads(request).get("input"))
+    return [
+        {**item, "id": item.get("id") or f"item_{digits}_{index}"}
+        for index, item in enumerate(items)
+    ]
+
+
+def page(items: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """A list page, as the SDKs page."""
+    return {
+        "object": "list",
+        "data": items,
+        "has_more": has_more,
+        "first_id": items[0]["id"] if items else None,
+        "last_id": items[-1]["id"] if items else None,
+    }
