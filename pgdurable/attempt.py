@@ -95,6 +95,8 @@ class Attempt:
                 failure = RuntimeError("the handler cancelled itself")
             elif self._task is not None:
                 self._task.uncancel()
+        except SystemExit as exc:
+            failure = RuntimeError(f"the handler called sys.exit({exc.code!r})")
         except Exception as exc:
             failure = exc
         finally:
@@ -114,6 +116,14 @@ class Attempt:
             if self._task is not None:
                 self._task.cancel()
             asyncio.get_running_loop().call_later(STOP_GRACE_SECONDS, self._abandon)
+
+    def forsake(self) -> None:
+        """Let go at once, whatever is still running: the process ends."""
+        self._ending = True
+        self._context.request_cancel()
+        self._ended.set()
+        if self._task is not None:
+            self._task.cancel()
 
     async def ended(self) -> None:
         """Until the response has ended, or this attempt has let go of it."""

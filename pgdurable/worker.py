@@ -17,8 +17,11 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from importlib.metadata import version
 
+import psycopg
+
 from pgdurable import db, queries
 from pgdurable.attempt import Attempt, Bench
+from pgdurable.errors import DatabaseUnavailable
 from pgdurable.lease import Heartbeat
 from pgdurable.logs import LogEvent, log
 from pgdurable.models import ClaimedResponse, NewEvent
@@ -50,6 +53,7 @@ class Worker:
         self._attempts: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._work = asyncio.Event()
+        self._claiming = asyncio.Lock()
         self._backlog = False
         self._stopping = False
         self._heartbeat = Heartbeat(
@@ -97,19 +101,22 @@ class Worker:
             worker_id=self._bench.worker_id,
             in_progress=len(self._attempts),
         )
-        await self._wait_for_attempts(settings.drain_timeout_seconds)
         with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(settings.drain_timeout_seconds):
+                async with self._claiming:  # a claim that is under way still counts
+                    pass
+                if self._tasks:
+                    await asyncio.wait(self._tasks)
+        with contextlib.suppress(TimeoutError, psycopg.Error, DatabaseUnavailable):
             async with asyncio.timeout(settings.cleanup_timeout_seconds):
                 await self._release()
                 await queries.unregister_worker(
                     await self._claims.get(), worker_id=self._bench.worker_id
                 )
+        for attempt in list(self._attempts.values()):
+            attempt.forsake()
         self._heartbeat.stop(timeout=1.0)
         log(logger, logging.INFO, LogEvent.WORKER_STOPPED, worker_id=self._bench.worker_id)
-
-    async def _wait_for_attempts(self, seconds: float) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
 
     async def _release(self) -> None:
         attempts = list(self._attempts.values())
@@ -191,27 +198,29 @@ class Worker:
         self._backlog = True
         while self._backlog and self.free_slots > 0:
             limit = min(self.free_slots, MAX_CLAIM)
-            claimed = await queries.claim_responses(
-                await self._claims.get(),
-                worker_id=self._bench.worker_id,
-                queues=[self._settings.queue],
-                limit=limit,
-                lease=self._lease,
-            )
-            self._begin(claimed, LogEvent.RESPONSE_CLAIMED)
+            async with self._claiming:
+                claimed = await queries.claim_responses(
+                    await self._claims.get(),
+                    worker_id=self._bench.worker_id,
+                    queues=[self._settings.queue],
+                    limit=limit,
+                    lease=self._lease,
+                )
+                self._begin(claimed, LogEvent.RESPONSE_CLAIMED)
             self._backlog = len(claimed) == limit
 
     async def _take_over(self) -> None:
         if self.free_slots <= 0:
             return
-        claimed = await queries.take_over_responses(
-            await self._claims.get(),
-            worker_id=self._bench.worker_id,
-            queues=[self._settings.queue],
-            limit=self.free_slots,
-            lease=self._lease,
-        )
-        self._begin(claimed, LogEvent.RESPONSE_TAKEN_OVER)
+        async with self._claiming:
+            claimed = await queries.take_over_responses(
+                await self._claims.get(),
+                worker_id=self._bench.worker_id,
+                queues=[self._settings.queue],
+                limit=self.free_slots,
+                lease=self._lease,
+            )
+            self._begin(claimed, LogEvent.RESPONSE_TAKEN_OVER)
 
     def _begin(self, claimed: list[ClaimedResponse], event: LogEvent) -> None:
         for response in claimed:
