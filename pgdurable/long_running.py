@@ -84,8 +84,8 @@ class LongRunningAgentServer:
         self.agent = agent if agent is not None else default_agent
         self.enable_chat_proxy = enable_chat_proxy
         self.with_worker = True
-        self._dsn = dsn
-        self._listen_dsn = listen_dsn
+        self.dsn = dsn
+        self.listen_dsn = listen_dsn
         attach_logger()
 
     def transform_stream_event(self, event: dict[str, Any], response_id: str) -> Any:
@@ -99,8 +99,8 @@ class LongRunningAgentServer:
     def configure(self, **changes: Any) -> None:
         """Change settings after construction, before the application starts; None leaves one."""
         given = {name: value for name, value in changes.items() if value is not None}
-        self._dsn = given.pop("dsn", self._dsn)
-        self._listen_dsn = given.pop("listen_dsn", self._listen_dsn)
+        self.dsn = given.pop("dsn", self.dsn)
+        self.listen_dsn = given.pop("listen_dsn", self.listen_dsn)
         self.settings = replace(self.settings, **given)
 
     @cached_property
@@ -131,7 +131,7 @@ class LongRunningAgentServer:
     @contextlib.asynccontextmanager
     async def _database(self) -> AsyncIterator[Dsn]:
         """The configured database, else one of our own, migrated."""
-        dsn = Dsn.find(self._dsn, self._listen_dsn)
+        dsn = Dsn.find(self.dsn, self.listen_dsn)
         if dsn is not None:
             yield dsn
             return

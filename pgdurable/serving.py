@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 from aiohttp import web
 
@@ -55,7 +56,7 @@ async def serve(app: web.Application, sock: socket.socket, *, on_ready: Callable
         await runner.setup()
         try:
             await web.SockSite(runner, sock, backlog=1024).start()
-            log(logger, logging.INFO, LogEvent.SERVER_STARTED, address=_address(sock))
+            log(logger, logging.INFO, LogEvent.SERVER_STARTED, address=address_of(sock))
             on_ready()
             await stopped.wait()
         finally:
@@ -75,25 +76,30 @@ async def work(
 
 @contextlib.contextmanager
 def until_stopped() -> Iterator[asyncio.Event]:
-    """An event that the first SIGTERM or SIGINT sets; the second one ends the process."""
+    """An event that the first SIGTERM or SIGINT sets; the second one ends the process.
+
+    Not through loop.add_signal_handler: an agent that blocks the loop would make us deaf.
+    """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
+    asked = False
 
-    def stop(number: int) -> None:
-        if stopped.is_set():
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
             os._exit(128 + number)
-        stopped.set()
+        asked = True
+        loop.call_soon_threadsafe(stopped.set)
 
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for number in signals:
-        loop.add_signal_handler(number, stop, number)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stopped
     finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _address(sock: socket.socket) -> str:
+def address_of(sock: socket.socket) -> str:
+    """The URL of a bound socket."""
     host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
