@@ -1,7 +1,7 @@
 """What this server speaks, as an OpenAPI document; tested against the server itself.
 
-    schemas   what goes in and out        paths   which operations there are
-    page      the document as a page for people: docs/http-api.md
+schemas   what goes in and out        paths   which operations there are
+page      the document as a page for people: docs/http-api.md
 """
 
 from __future__ import annotations
