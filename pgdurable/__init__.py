@@ -11,11 +11,15 @@ from pgdurable.agent import (
     replace_fake_id,
     stream,
 )
+from pgdurable.config import LongRunningSettings
+from pgdurable.long_running import LongRunningAgentServer
 
 __all__ = [
     "Agent",
     "AgentRequest",
     "Context",
+    "LongRunningAgentServer",
+    "LongRunningSettings",
     "default_agent",
     "get_request_headers",
     "invoke",
