@@ -92,7 +92,9 @@ class _Grammar:
         assert self.terminal is None, "an event after the terminal one"
         assert (kind == "response.created") == (number == 0), "one response.created, first"
         assert not event.get("error"), "a top-level error makes SDKs raise"
-        if "response" in event:
+        if "resumed" in event:
+            self._resumed_in_progress(event)
+        elif "response" in event:
             self._lifecycle(kind, event["response"])
         elif kind == "response.resumed":
             self._resumed(event)
@@ -152,6 +154,15 @@ class _Grammar:
         assert event["attempt"] > self.attempt, "attempts only grow"
         self.attempt = event["attempt"]
         self.error = None
+
+    def _resumed_in_progress(self, event: Event) -> None:
+        """The marker as clients get it that know no `response.resumed` (PROTOCOL fact 2)."""
+        assert event["type"] == "response.in_progress" and event["resumed"] is True
+        self._lifecycle(event["type"], event["response"])
+        assert event["response"]["attempt_number"] == event["attempt"]
+        closed = [item.final for item in self.items if item.final is not None]
+        assert event["response"]["output"] == closed, "the snapshot is not what was closed"
+        self._resumed(event)
 
     def _added(self, event: Event) -> None:
         item = event["item"]
