@@ -1,1 +1,1 @@
-"""The command line of pgdurable."""
+"""The command line of pgdurable: one file per command."""

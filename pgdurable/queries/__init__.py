@@ -4,6 +4,15 @@ Each takes a connection and keyword arguments, and answers with frozen dataclass
 (SQLSTATE class PD) arrives as its class in errors.py; anything else as psycopg raised it.
 """
 
+from pgdurable.queries.inspecting import (
+    AttemptRecord,
+    ResponseOverview,
+    WorkerActivity,
+    attempts,
+    response_overview,
+    response_overviews,
+    worker_activity,
+)
 from pgdurable.queries.operating import (
     cancel_response,
     delete_response,
@@ -44,11 +53,15 @@ from pgdurable.queries.writing import (
 
 __all__ = [
     "Append",
+    "AttemptRecord",
     "Conn",
     "Finish",
     "NewResponse",
+    "ResponseOverview",
+    "WorkerActivity",
     "append_and_finish",
     "append_events",
+    "attempts",
     "cancel_response",
     "claim_responses",
     "delete_response",
@@ -69,9 +82,12 @@ __all__ = [
     "register_worker",
     "release_responses",
     "resolve_conversation_alias",
+    "response_overview",
+    "response_overviews",
     "retry_response",
     "take_over_responses",
     "unregister_worker",
     "upsert_conversation_alias",
     "wake",
+    "worker_activity",
 ]

@@ -1,0 +1,129 @@
+"""Which database a command works on, and what its refusals mean to a person."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import click
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from pgdurable import db, schema
+from pgdurable.config import Dsn
+from pgdurable.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from pgdurable.errors import DatabaseUnavailable, PgdurableError
+from pgdurable.logs import LogEvent, log, redact_dsn
+from pgdurable.queries import Conn
+
+logger = logging.getLogger("pgdurable.cli")
+
+T = TypeVar("T")
+Command = Callable[..., Any]
+
+dsn_option = click.option(
+    "--dsn",
+    metavar="DSN",
+    help="Where Postgres is. Default: PGDURABLE_DSN, then DATABASE_URL, then an embedded Postgres.",
+)
+
+
+@contextlib.contextmanager
+def opened_database(
+    dsn: str | None, listen_dsn: str | None = None, *, migrate: bool = True
+) -> Iterator[Dsn]:
+    """The database to work on: the one that is named somewhere, else our own, which is started.
+
+    Our own is migrated, unless `migrate` is false. Whatever the database refuses inside the block
+    becomes one message with what to do about it.
+    """
+    found = Dsn.find(dsn, listen_dsn)
+    if found is not None:
+        check_form(found)
+        with explained(found):
+            yield found
+        return
+    with explained(None), _embedded() as own:
+        if migrate:
+            schema.migrate(own.dsn)
+        with explained(own):
+            yield own
+
+
+@contextlib.contextmanager
+def _embedded() -> Iterator[Dsn]:
+    with EmbeddedPostgres() as server:
+        click.echo(
+            "No --dsn, PGDURABLE_DSN or DATABASE_URL: using the embedded Postgres in "
+            f"{server.home}",
+            err=True,
+        )
+        log(logger, logging.INFO, LogEvent.EMBEDDED_STARTED, home=server.home)
+        yield Dsn(server.dsn(), server.dsn(), "embedded")
+    log(logger, logging.INFO, LogEvent.EMBEDDED_STOPPED, home=server.home)
+
+
+def check_form(dsn: Dsn) -> None:
+    """Refuse what is no connection string, before anybody waits for it."""
+    for value in (dsn.dsn, dsn.listen_dsn):
+        try:
+            conninfo_to_dict(value)
+        except psycopg.ProgrammingError as exc:
+            raise click.ClickException(
+                f"{dsn.source} is not a connection string: {redact_dsn(value)}\n"
+                "It looks like postgresql://user:password@host:5432/database"
+            ) from exc
+
+
+@contextlib.contextmanager
+def explained(dsn: Dsn | None) -> Iterator[None]:
+    """Turn what pgdurable and Postgres refuse into one message and exit code 1."""
+    try:
+        yield
+    except EmbeddedPostgresError as exc:
+        raise click.ClickException(str(exc)) from exc
+    except DatabaseUnavailable as exc:
+        raise click.ClickException(_unavailable(exc, dsn)) from exc
+    except PgdurableError as exc:
+        raise click.ClickException(str(exc)) from exc
+    except psycopg.ProgrammingError as exc:
+        raise click.ClickException(_refused(exc, dsn)) from exc
+    except psycopg.OperationalError as exc:
+        raise click.ClickException(f"Postgres broke off: {_one_line(exc)}") from exc
+
+
+def _unavailable(exc: DatabaseUnavailable, dsn: Dsn | None) -> str:
+    hint = ""
+    if dsn is not None:
+        hint = (
+            f"\nIs Postgres running there, and are user, password and database right? "
+            f"(The address is from {dsn.source}; without one, pgdurable runs its own Postgres.)"
+        )
+    return _one_line(exc) + hint
+
+
+def _refused(exc: psycopg.ProgrammingError, dsn: Dsn | None) -> str:
+    """A missing table or function means a missing or older schema, which the check words best."""
+    if dsn is not None and not isinstance(exc, psycopg.errors.InsufficientPrivilege):
+        try:
+            schema.check(dsn.dsn)
+        except PgdurableError as mismatch:
+            return str(mismatch)
+    return f"Postgres refused: {_one_line(exc)}"
+
+
+def _one_line(exc: Exception) -> str:
+    return " ".join(str(exc).split())
+
+
+def with_connection(dsn: Dsn, work: Callable[[Conn], Awaitable[T]]) -> T:
+    """Run `work` on a connection of its own and return what it returns."""
+
+    async def connected() -> T:
+        async with await db.connect(dsn.dsn, name="pgdurable cli") as conn:
+            return await work(conn)
+
+    return asyncio.run(connected())

@@ -1,0 +1,239 @@
+"""`pgdurable run`: serve an agent, work on its responses, or both."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from pgdurable import schema
+from pgdurable.config import Dsn
+from pgdurable.logs import LOGGER_NAME, LogEvent, log
+from pgdurable.long_running import LongRunningAgentServer
+from pgdurable.serving import address_of, listening_socket, serve, work
+from pgdurable_cli import processes
+from pgdurable_cli.database import dsn_option, opened_database
+from pgdurable_cli.loading import load_server
+
+logger = logging.getLogger("pgdurable.cli")
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    target: str
+    no_worker: bool
+    no_server: bool
+    host: str
+    port: int
+    concurrency: int | None
+    processes: int
+    queue: str | None
+    migrate: bool
+    dsn: str | None
+    listen_dsn: str | None
+    log_level: str
+    shared_port: bool
+    until_stdin_closes: bool
+
+
+@click.command(
+    short_help="Run an agent: its API, its worker, or both.",
+    epilog="""\b
+Examples:
+  pgdurable run hello:agent
+  pgdurable run hello                          its only server or agent
+  pgdurable run hello --processes 4 --concurrency 100
+  pgdurable run hello --no-worker              only the API
+  pgdurable run hello --no-server --queue slow only a worker
+  pgdurable run hello --migrate --dsn postgresql://localhost/app
+
+SIGTERM or Ctrl-C: claim nothing more, let responses finish for a few seconds, hand the others to
+other workers. A second one ends at once; what was in progress is then taken over when its lease
+has run out.""",
+)
+@click.argument("target", metavar="MODULE:ATTR")
+@click.option("--no-worker", is_flag=True, help="Serve the API only.")
+@click.option("--no-server", is_flag=True, help="Work on responses only.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8000,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    help="Responses that each process works on at a time.  [default: the server's, else 64]",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes that share the port; one that dies is replaced.",
+)
+@click.option("--queue", help="Queue to enqueue into and to work on.  [default: default]")
+@click.option("--migrate", is_flag=True, help="Create or upgrade the schema first.")
+@dsn_option
+@click.option(
+    "--listen-dsn",
+    metavar="DSN",
+    help="Where to LISTEN, if --dsn is a transaction pooler's.  [default: PGDURABLE_LISTEN_DSN]",
+)
+@click.option(
+    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="Log from."
+)
+@click.option("--shared-port", is_flag=True, hidden=True)
+@click.option("--until-stdin-closes", is_flag=True, hidden=True)
+def run(**options: Any) -> None:
+    """Run an agent: the API on http://HOST:PORT and a worker, in one process or in several.
+
+    MODULE is importable from the current directory; ATTR is a LongRunningAgentServer or an Agent
+    in it, and may be left out where there is only one.
+    """
+    _run(Options(**options))
+
+
+def _run(options: Options) -> None:
+    if options.no_worker and options.no_server:
+        raise click.UsageError("--no-worker and --no-server together leave nothing to run.")
+    server = load_server(options.target)
+    logging.getLogger(LOGGER_NAME).setLevel(options.log_level.upper())
+    server.configure(
+        dsn=options.dsn,
+        listen_dsn=options.listen_dsn,
+        concurrency=options.concurrency,
+        queue=options.queue,
+    )
+    server.with_worker = not options.no_worker
+    with opened_database(server.dsn, server.listen_dsn) as database:
+        if options.migrate:
+            _migrate(database)
+        schema.check(database.dsn)
+        if options.processes > 1:
+            status = _run_many(options, database)
+        else:
+            server.configure(dsn=database.dsn, listen_dsn=database.listen_dsn)
+            status = _run_here(server, options)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: a handler that ignores its cancellation must not keep the process.
+    os._exit(status)
+
+
+def _migrate(database: Dsn) -> None:
+    before = schema.migrate(database.dsn)
+    log(
+        logger,
+        logging.INFO,
+        LogEvent.SCHEMA_MIGRATED,
+        found=before.installed_release or before.fit,
+        release=before.release,
+    )
+
+
+def _run_here(server: LongRunningAgentServer, options: Options) -> int:
+    if options.until_stdin_closes:
+        threading.Thread(target=_stop_when_stdin_closes, daemon=True).start()
+    working = f"working on {server.settings.concurrency} responses at a time"
+    working += f" from queue {server.settings.queue}"
+    if options.no_server:
+        _complete(work(server.opened(), on_ready=lambda: _say(f"{options.target}: {working}")))
+        return 0
+    sock = _bind(options, shared=options.shared_port)
+    address = address_of(sock)
+    working = working if server.with_worker else "without a worker"
+    said = f"{options.target}: serving {address}/responses, {working}"
+    _complete(serve(server.app, sock, on_ready=lambda: _say(said)))
+    return 0
+
+
+def _run_many(options: Options, database: Dsn) -> int:
+    """The parent: keeps the port, passes on the database, and looks after the others."""
+    argv = [sys.executable, "-m", "pgdurable", "run", options.target]
+    argv += ["--shared-port", "--until-stdin-closes", "--log-level", options.log_level]
+    for name in ("dsn", "concurrency", "queue"):
+        if (value := getattr(options, name)) is not None:
+            argv += [f"--{name}", str(value)]
+    if options.no_worker:
+        argv.append("--no-worker")
+    with contextlib.ExitStack() as stack:
+        if options.no_server:
+            argv.append("--no-server")
+        else:
+            _bind(options, shared=False).close()  # refused, if somebody else listens there
+            held = stack.enter_context(_bind(options, shared=True))
+            argv += ["--host", options.host, "--port", str(held.getsockname()[1])]
+        env = {"PGDURABLE_DSN": database.dsn, "PGDURABLE_LISTEN_DSN": database.listen_dsn}
+        return asyncio.run(processes.keep_running(argv, env, options.processes))
+
+
+def _bind(options: Options, *, shared: bool) -> socket.socket:
+    try:
+        return listening_socket(options.host, options.port, shared=shared)
+    except OSError as exc:
+        raise click.ClickException(_cannot_listen(options, exc)) from exc
+
+
+def _cannot_listen(options: Options, exc: OSError) -> str:
+    where = f"{options.host} port {options.port}"
+    if exc.errno == errno.EADDRINUSE:
+        return (
+            f"cannot listen on {where}: another process has it. "
+            "Take another one with --port, or any free one with --port 0."
+        )
+    if exc.errno == errno.EACCES:
+        return f"cannot listen on {where}: ports below 1024 take privileges. Choose with --port."
+    return f"cannot listen on {where}: {exc.strerror or exc}. Choose with --host and --port."
+
+
+def _complete(main: Coroutine[Any, Any, None]) -> None:
+    """Run it to its end, and no longer: what does not stop by then is left behind."""
+    loop = _new_loop()
+    try:
+        loop.run_until_complete(main)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=1))
+        if not asyncio.all_tasks(loop):
+            loop.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """A uvloop, where it is installed (the extra `fast`)."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _stop_when_stdin_closes() -> None:
+    """The parent holds the other end: if it dies, however that happens, we stop as well."""
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _say(text: str) -> None:
+    click.echo(f"{text}. Ctrl-C stops it.", err=True)
