@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 TERMINAL_TYPES = frozenset({"response.completed", "response.failed", "response.incomplete"})
 MAX_BUFFERED_EVENTS = 1024
 MAX_BUFFERED_BYTES = 1024 * 1024
-READ_LIMIT = 1000
+READ_LIMIT = 2000
 RETRY_SECONDS = 0.5
 
 

@@ -17,6 +17,8 @@ from pgdurable.tail import Entry, Feed
 
 # A client that takes nothing for this long is dropped; it can come back with its cursor.
 WRITE_TIMEOUT_SECONDS = 30.0
+# A batch as long as this is history; live ones are shorter, and share their encoded frames.
+REPLAY_EVENTS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,8 @@ async def _encoder(request: web.Request, response_id: str, cursor: int, view: Vi
 
 
 def _shared(batch: list[Entry]) -> bytes:
+    if len(batch) > REPLAY_EVENTS:  # read for this reader alone: encode in one go
+        return sse.frames(batch[0].response_id, [(entry.seq, entry.body) for entry in batch])
     return b"".join([entry.frame for entry in batch])
 
 
