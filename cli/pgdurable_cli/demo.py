@@ -40,7 +40,7 @@ throw-away one, or the one you name with --dsn.""",
 @click.option(
     "--dsn",
     metavar="DSN",
-    help="A database to run on; the schema pgdurable is created in it.  [default: a throw-away one]",
+    help="A database to run on, with the schema pgdurable added.  [default: a throw-away one]",
 )
 def demo(dsn: str | None) -> None:
     """Show the main job: a streamed response survives kill -9 of its worker.
@@ -51,16 +51,19 @@ def demo(dsn: str | None) -> None:
     """
     if importlib.util.find_spec("openai") is None:
         raise click.ClickException(MISSING_OPENAI)
-    with _cleaning_up(), _folder() as folder, _database(dsn, folder) as database:
-        with explained(database):
-            click.echo("Creating the schema `pgdurable` ...")
-            schema.migrate(database.dsn)
-            queue = f"demo-{secrets.token_hex(4)}"
-            with Children(database.dsn, queue=queue, logs=folder) as children:
-                try:
-                    tell(database, children)
-                except DemoFailed as exc:
-                    raise click.ClickException(f"{exc}\n\n{children.last_words()}") from exc
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_cleaning_up())
+        folder = stack.enter_context(_folder())
+        database = stack.enter_context(_database(dsn, folder))
+        stack.enter_context(explained(database))
+        click.echo("Creating the schema `pgdurable` ...")
+        schema.migrate(database.dsn)
+        queue = f"demo-{secrets.token_hex(4)}"
+        children = stack.enter_context(Children(database.dsn, queue=queue, logs=folder))
+        try:
+            tell(database, children)
+        except DemoFailed as exc:
+            raise click.ClickException(f"{exc}\n\n{children.last_words()}") from exc
     click.echo("Everything that was started has been stopped.")
 
 
