@@ -1,0 +1,1 @@
+"""Modules that the tests hand to `pgdurable run`; their current directory is the checkout."""
