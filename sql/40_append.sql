@@ -19,6 +19,9 @@
  * events are appended. If it is already the sum, an earlier call with an unknown
  * end did it, and the answer is the same. Anything else, another attempt or a
  * response that is no longer in progress, is answered lost and changes nothing.
+ *
+ * One cached plan serves batches of every size: nested loops, which are best for
+ * one response, would compare every line with every response of a large batch.
  */
 create or replace function pgdurable.append_events(
   p_response_ids text[],
@@ -33,6 +36,8 @@ create or replace function pgdurable.append_events(
 returns setof pgdurable.write_result
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set enable_nestloop = off
 as $$
 declare
   v_now timestamptz;
@@ -59,24 +64,26 @@ begin
       last_seq = r.last_seq + w.count,
       lease_expires_at = v_now + p_lease
     from wanted as w
-    where r.response_id = w.response_id
+    where r.response_id = any(p_response_ids)
+      and r.response_id = w.response_id
       and r.attempt = w.attempt
       and r.status = 'in_progress'
       and r.last_seq = w.last_seq
-    returning r.response_id, r.attempt, w.last_seq, w.count, w.skip
+    returning r.response_id, r.attempt, w.last_seq, w.skip, w.n
   ),
-  lines as materialized (
-    select l.type, l.item_id, l.body, l.n
-    from rows from (
-      string_to_table(p_types, E'\n'), string_to_table(p_item_ids, E'\n'), string_to_table(p_bodies, E'\n')
-    ) with ordinality as l (type, item_id, body, n)
+  starts as materialized (
+    select array_agg(w.skip + 1 order by w.n) as ns
+    from wanted as w
   ),
   logged as (
     insert into pgdurable.events (response_id, seq, attempt, type, item_id, body, created_at)
     select
       a.response_id, a.last_seq + l.n - a.skip, a.attempt, l.type, nullif(l.item_id, ''), l.body::json, v_now
-    from appended as a
-    join lines as l on l.n > a.skip and l.n <= a.skip + a.count
+    from starts as s
+    cross join rows from (
+      string_to_table(p_types, E'\n'), string_to_table(p_item_ids, E'\n'), string_to_table(p_bodies, E'\n')
+    ) with ordinality as l (type, item_id, body, n)
+    join appended as a on a.n = width_bucket(l.n, s.ns)
   )
   select
     w.response_id,
@@ -88,7 +95,8 @@ begin
     w.last_seq + w.count
   from wanted as w
   left join pgdurable.responses as r
-    on r.response_id = w.response_id
+    on r.response_id = any(p_response_ids)
+    and r.response_id = w.response_id
     and r.attempt = w.attempt
     and r.status = 'in_progress'
     and r.last_seq in (w.last_seq, w.last_seq + w.count)
