@@ -1,12 +1,12 @@
 """What this server speaks, as an OpenAPI document; tested against the server itself.
 
-schemas   what goes in and out        paths   which operations there are
-page      the document as a page for people: docs/http-api.md
+`schemas` is what goes in and out, `parameters` what goes beside it, `paths` the operations, and
+`page` the document as a page for people: docs/http-api.md.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import orjson
 from aiohttp import web
@@ -19,9 +19,9 @@ __all__ = ["build", "document"]
 
 async def document(request: web.Request) -> web.Response:
     """GET /openapi.json."""
-    return json_response(_bytes())
+    return json_response(_bytes(request.path.removesuffix("/openapi.json").removesuffix("/v1")))
 
 
-@cache
-def _bytes() -> bytes:
-    return orjson.dumps(build())
+@lru_cache(maxsize=8)
+def _bytes(mount: str) -> bytes:
+    return orjson.dumps(build(mount))
