@@ -37,16 +37,24 @@ async def create(request: web.Request) -> web.StreamResponse:
     await _check_history(request, sent)
     runtime = runtime_of(request)
     new = _new_response(request, sent)
-    async with runtime.hub.open(new.response_id) as feed:
-        headers = {name.lower(): value for name, value in request.headers.items()}
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    if sent.background and not sent.stream:
         enqueued = await runtime.enqueue(new, headers)
         if enqueued.outcome == "created" and enqueued.event is not None:
-            runtime.publish_created(enqueued)
-            return await _answer(request, sent, enqueued, feed, view)
+            queued = response_of_event(enqueued.event)
+            return json_response(queued, headers=_headers(request, enqueued.response_id))
+    else:
+        async with runtime.hub.open(new.response_id) as feed:
+            enqueued = await runtime.enqueue(new, headers)
+            if enqueued.outcome == "created" and enqueued.event is not None:
+                runtime.publish_created(enqueued)
+                return await _answer(request, sent, enqueued, feed, view)
     return await _attach(request, sent, enqueued, view)
 
 
 async def _body(request: web.Request) -> bytes:
+    if request.content.is_eof():  # it came with the headers: nothing to wait for
+        return await request.read()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             return await request.read()
@@ -106,8 +114,6 @@ async def _answer(
     view: View,
 ) -> web.StreamResponse:
     headers = _headers(request, enqueued.response_id)
-    if sent.background and not sent.stream:
-        return json_response(response_of_event(enqueued.event or b""), headers=headers)
     left = False
     try:
         if sent.stream:
