@@ -25,7 +25,7 @@ async def ignore(request: AgentRequest) -> AsyncIterator[str]:
 @blocking.stream()
 async def block(request: AgentRequest) -> AsyncIterator[str]:
     yield "begun"
-    await asyncio.sleep(0.2)
+    print("now it blocks", flush=True)
     time.sleep(600)
 
 
