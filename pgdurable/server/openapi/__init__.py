@@ -12,14 +12,14 @@ import orjson
 from aiohttp import web
 
 from pgdurable.server.openapi.paths import build
-from pgdurable.server.refusals import json_response
 
 __all__ = ["build", "document"]
 
 
 async def document(request: web.Request) -> web.Response:
     """GET /openapi.json."""
-    return json_response(_bytes(request.path.removesuffix("/openapi.json").removesuffix("/v1")))
+    mount = request.path.removesuffix("/openapi.json").removesuffix("/v1")
+    return web.Response(body=_bytes(mount), content_type="application/json")
 
 
 @lru_cache(maxsize=8)

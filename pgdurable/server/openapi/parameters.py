@@ -93,16 +93,10 @@ CONVERSATION = _query(
     {"type": "string", "pattern": _NO_NUL},
 )
 METADATA = _query(
-    "metadata",
-    "`metadata.KEY=VALUE`: only those whose metadata says so; all of several.",
-    {
-        "type": "object",
-        "propertyNames": {"pattern": "^metadata\\.[a-zA-Z0-9_-]+$"},
-        "additionalProperties": {"type": "string", "pattern": _NO_NUL},
-        "examples": [{"metadata.user": "ada"}],
-    },
-    style="form",
-    explode=True,
+    "metadata.KEY",
+    "Only those whose metadata has this text under `KEY`, which stands for any key; several "
+    "such parameters must all fit.",
+    {"type": "string", "pattern": _NO_NUL},
 )
 
 REQUEST_ID = {

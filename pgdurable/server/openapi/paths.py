@@ -128,7 +128,7 @@ def _cancel() -> Operation:
         "operationId": "cancelResponse",
         "summary": "Cancel a background response",
         "description": "What it has said so far is kept. A finished one is answered as it is.",
-        "parameters": p.VIEW,
+        "parameters": [p.TOOLS],
         "responses": {"200": _json("Response", "The response."), **_errors(400, 404, 500, 503)},
     }
 
@@ -151,7 +151,7 @@ def _list() -> Operation:
         "summary": "Find responses",
         "parameters": [
             *(p.STATUS, p.CONVERSATION, p.METADATA, p.AFTER_RESPONSE, p.LIMIT, p.ORDER),
-            *p.VIEW,
+            p.TOOLS,
         ],
         "responses": {"200": _json("ResponseList", "A page."), **_errors(400, 500, 503)},
     }
