@@ -6,8 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 
-from pgdurable import Agent, AgentRequest, Context
-from pgdurable.long_running import LongRunningAgentServer
+from pgdurable import Agent, AgentRequest, Context, LongRunningAgentServer
 from pgdurable_cli.demo_text import LEASE_SECONDS, TEXT
 
 SECONDS_PER_WORD = 0.06
