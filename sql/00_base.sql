@@ -7,7 +7,14 @@
  *   notifies   nobody
  *   raises     nothing by itself; _refuse raises what it is told to
  */
-create schema if not exists pgdurable;
+do $$
+begin
+  -- `if not exists` would ask for CREATE on the database even where the schema is there.
+  if to_regnamespace('pgdurable') is null then
+    create schema pgdurable;
+  end if;
+end;
+$$;
 
 /*
  * The only clock. Volatile on purpose: a function reads it once, after it holds
@@ -28,7 +35,7 @@ comment on function pgdurable.now() is
 create or replace function pgdurable._first_response_id(p_at timestamptz)
 returns text
 language sql
-immutable
+stable
 as $$
   select 'resp_' || lpad(to_hex((extract(epoch from p_at) * 1000)::bigint), 12, '0');
 $$;
@@ -51,7 +58,7 @@ comment on function pgdurable.new_response_id() is
 create or replace function pgdurable._epoch(p_at timestamptz)
 returns bigint
 language sql
-immutable
+stable
 as $$
   select floor(extract(epoch from p_at))::bigint;
 $$;
@@ -72,7 +79,7 @@ language sql
 as $$
   select pgdurable._refuse(
     'PD001',
-    'Response ''' || coalesce(p_response_id, '') || ''' not found.',
+    'Response with id ''' || coalesce(p_response_id, '') || ''' not found.',
     'select * from pgdurable.response_overview lists the responses there are.'
   );
 $$;
@@ -95,7 +102,7 @@ create or replace function pgdurable._lifecycle_event(
 )
 returns json
 language sql
-immutable
+stable
 as $$
   select (
     '{"type":"' || p_type

@@ -2,6 +2,9 @@
  * tables: the current truth. Applied once, on a fresh database; an older one gets
  * here through migrations/.
  *
+ * Ids and keys are collate "C": bytes are compared, whatever the database's own
+ * collation is, and no upgrade of the C library can spoil an index.
+ *
  *   status     the named checks of responses are the state machine
  *   called by  schema.migrate
  *   locks      nothing
@@ -16,31 +19,29 @@
  */
 create table pgdurable.responses (
   response_id         text collate "C" not null,
-  principal           text not null default '',
-  queue               text not null default 'default',
+  principal           text collate "C" not null default '',
+  queue               text collate "C" not null default 'default',
   agent               text not null default 'agent',
   status              text not null default 'queued',
   attempt             integer not null default 0,
   failed_attempts     integer not null default 0,
   max_attempts        integer not null default 3,
   last_seq            bigint not null default 0,
-  worker_id           text,
+  worker_id           text collate "C",
   lease_expires_at    timestamptz,
   deadline_at         timestamptz,
   available_at        timestamptz not null,
   priority            integer not null default 0,
   cancel_requested_at timestamptz,
-  retried_from        text,
-  conversation_id     text,
+  retried_from        text collate "C",
+  conversation_id     text collate "C",
   background          boolean not null default true,
   store               boolean not null default true,
   created_at          timestamptz not null,
   started_at          timestamptz,
   finished_at         timestamptz,
-  constraint responses_pkey
-    primary key (response_id),
-  constraint response_id_is_well_formed
-    check (response_id ~ '^resp_[0-9a-f]{32}$'),
+  constraint responses_pkey primary key (response_id),
+  constraint response_id_is_well_formed check (response_id ~ '^resp_[0-9a-f]{32}$'),
   constraint status_is_known
     check (status in ('queued', 'in_progress', 'completed', 'failed', 'cancelled', 'incomplete')),
   constraint leased_exactly_while_in_progress
@@ -51,18 +52,13 @@ create table pgdurable.responses (
     check ((status in ('completed', 'failed', 'cancelled', 'incomplete')) = (finished_at is not null)),
   constraint attempted_before_in_progress
     check (status <> 'in_progress' or (attempt >= 1 and started_at is not null)),
-  constraint failed_attempts_were_attempts
-    check (failed_attempts between 0 and attempt),
-  constraint max_attempts_is_positive
-    check (max_attempts >= 1),
-  constraint last_seq_is_never_negative
-    check (last_seq >= 0)
+  constraint failed_attempts_were_attempts check (failed_attempts between 0 and attempt),
+  constraint max_attempts_is_positive check (max_attempts >= 1),
+  constraint last_seq_is_never_negative check (last_seq >= 0)
 )
 with (
   fillfactor = 70,
-  autovacuum_vacuum_scale_factor = 0.01,
-  autovacuum_vacuum_threshold = 500,
-  autovacuum_vacuum_cost_delay = 0
+  autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0
 );
 
 /* What claim_responses scans, in the order in which it claims. */
@@ -71,16 +67,13 @@ on pgdurable.responses (queue, priority desc, available_at, response_id)
 where status = 'queued';
 
 /* What take_over_responses scans: as many rows as there are running attempts. */
-create index responses_in_progress_idx
-on pgdurable.responses (response_id)
+create index responses_in_progress_idx on pgdurable.responses (response_id)
 where status = 'in_progress';
 
-create index responses_deadline_idx
-on pgdurable.responses (deadline_at)
+create index responses_deadline_idx on pgdurable.responses (deadline_at)
 where status = 'queued' and deadline_at is not null;
 
-create index responses_principal_idx
-on pgdurable.responses (principal, response_id);
+create index responses_principal_idx on pgdurable.responses (principal, response_id);
 
 create index responses_conversation_idx
 on pgdurable.responses (principal, conversation_id, response_id)
@@ -102,14 +95,12 @@ create table pgdurable.requests (
   fields               json not null,
   metadata             jsonb not null default '{}',
   previous_response_id text collate "C",
-  constraint requests_pkey
-    primary key (response_id),
+  constraint requests_pkey primary key (response_id),
   constraint request_belongs_to_a_response
     foreign key (response_id) references pgdurable.responses (response_id) on delete cascade
 );
 
-create index requests_metadata_idx
-on pgdurable.requests using gin (metadata jsonb_path_ops)
+create index requests_metadata_idx on pgdurable.requests using gin (metadata jsonb_path_ops)
 where metadata <> '{}';
 
 comment on table pgdurable.requests is
@@ -124,16 +115,14 @@ create table pgdurable.events (
   seq         bigint not null,
   attempt     integer not null,
   type        text not null,
-  item_id     text,
+  item_id     text collate "C",
   body        json not null,
   created_at  timestamptz not null,
-  constraint events_pkey
-    primary key (response_id, seq)
+  constraint events_pkey primary key (response_id, seq)
 )
 with (autovacuum_vacuum_insert_scale_factor = 0.2);
 
-create index events_item_idx
-on pgdurable.events (item_id)
+create index events_item_idx on pgdurable.events (item_id)
 where item_id is not null;
 
 comment on table pgdurable.events is
@@ -145,59 +134,56 @@ comment on column pgdurable.events.item_id is
 create table pgdurable.attempts (
   response_id     text collate "C" not null,
   attempt         integer not null,
-  worker_id       text not null,
+  worker_id       text collate "C" not null,
   reason          text not null,
-  conversation_id text not null,
+  resumed         boolean not null,
+  conversation_id text collate "C" not null,
   started_at      timestamptz not null,
   ended_at        timestamptz,
   outcome         text,
-  constraint attempts_pkey
-    primary key (response_id, attempt),
+  constraint attempts_pkey primary key (response_id, attempt),
   constraint attempt_belongs_to_a_response
     foreign key (response_id) references pgdurable.responses (response_id) on delete cascade,
-  constraint reason_is_known
-    check (reason in ('claim', 'takeover', 'release')),
+  constraint reason_is_known check (reason in ('claim', 'takeover', 'release')),
   constraint outcome_is_known
     check (outcome in ('completed', 'failed', 'cancelled', 'incomplete', 'lost', 'released')),
-  constraint outcome_exactly_when_ended
-    check ((ended_at is null) = (outcome is null))
+  constraint outcome_exactly_when_ended check ((ended_at is null) = (outcome is null))
 );
 
 comment on table pgdurable.attempts is
   'One row per attempt: which worker ran it, why, and how it ended.';
+comment on column pgdurable.attempts.resumed is
+  'Did earlier attempts leave events? Then it runs on a rotated conversation.';
 
 create table pgdurable.conversation_aliases (
-  principal               text not null,
-  base_conversation_id    text not null,
-  current_conversation_id text not null,
+  principal               text collate "C" not null,
+  base_conversation_id    text collate "C" not null,
+  current_conversation_id text collate "C" not null,
   response_id             text collate "C" not null,
   updated_at              timestamptz not null,
-  constraint conversation_aliases_pkey
-    primary key (principal, base_conversation_id)
+  constraint conversation_aliases_pkey primary key (principal, base_conversation_id)
 );
 
 comment on table pgdurable.conversation_aliases is
   'The stable conversation id that clients send -> the id it was last rotated to.';
 
 create table pgdurable.idempotency_keys (
-  principal    text not null,
-  key          text not null,
+  principal    text collate "C" not null,
+  key          text collate "C" not null,
   request_hash text not null,
   response_id  text collate "C" not null,
   created_at   timestamptz not null,
-  constraint idempotency_keys_pkey
-    primary key (principal, key)
+  constraint idempotency_keys_pkey primary key (principal, key)
 );
 
-create index idempotency_keys_response_idx
-on pgdurable.idempotency_keys (response_id);
+create index idempotency_keys_response_idx on pgdurable.idempotency_keys (response_id);
 
 comment on table pgdurable.idempotency_keys is
   'Idempotency-Key -> the one response it made.';
 
 /* For people; no guard reads it. */
 create table pgdurable.workers (
-  worker_id    text not null,
+  worker_id    text collate "C" not null,
   host         text not null,
   pid          integer not null,
   queues       text[] not null,
@@ -206,8 +192,7 @@ create table pgdurable.workers (
   started_at   timestamptz not null,
   last_seen_at timestamptz not null,
   stopped_at   timestamptz,
-  constraint workers_pkey
-    primary key (worker_id)
+  constraint workers_pkey primary key (worker_id)
 )
 with (fillfactor = 70);
 

@@ -8,6 +8,19 @@
  *   raises     PD004 idempotency_conflict
  */
 
+/* Inlined into its caller; the limit keeps that to one index look-up per key, whatever the plan. */
+create or replace function pgdurable._idempotency_key(p_principal text, p_key text)
+returns table (response_id text, request_hash text)
+language sql
+stable
+as $$
+  select k.response_id, k.request_hash
+  from pgdurable.idempotency_keys as k
+  where k.principal = p_principal
+    and k.key = p_key
+  limit 1;
+$$;
+
 /*
  * The one insert. Arrays run in parallel; a null key asks for no idempotency.
  * The key row is inserted before anything else: of fifty at once one wins, the
@@ -35,19 +48,20 @@ create or replace function pgdurable._enqueue(
 returns setof pgdurable.enqueued_response
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now timestamptz := pgdurable.now();
 begin
-  if array_remove(p_idempotency_keys, null) <> '{}' then
-    perform pgdurable._take_idempotency_keys(
-      p_principals, p_idempotency_keys, p_requests, p_response_ids, v_now
-    );
-  end if;
+  perform pgdurable._take_idempotency_keys(
+    p_principals, p_idempotency_keys, p_requests, p_response_ids, v_now
+  )
+  where array_remove(p_idempotency_keys, null) <> '{}';
 
   return query
   with wanted as materialized (
-    select w.*, k.response_id as keyed_response_id, k.request_hash
+    select w.*, coalesce(k.response_id, w.response_id) as owner_id, k.request_hash
     from unnest(
       p_response_ids, p_principals, p_conversation_ids, p_previous_response_ids, p_idempotency_keys,
       p_metadata, p_requests, p_fields, p_background, p_store
@@ -55,7 +69,7 @@ begin
       response_id, principal, conversation_id, previous_response_id, key, metadata, request, fields,
       background, store, n
     )
-    left join pgdurable.idempotency_keys as k on k.principal = w.principal and k.key = w.key
+    left join lateral pgdurable._idempotency_key(w.principal, w.key) as k on true
   ),
   made as (
     insert into pgdurable.responses as r (
@@ -66,32 +80,28 @@ begin
       w.response_id, w.principal, p_queue, p_agent, p_max_attempts, v_now + p_deadline, v_now + p_delay,
       p_priority, p_retried_from, w.conversation_id, w.background, w.store, v_now
     from wanted as w
-    where w.key is null or w.keyed_response_id = w.response_id
+    where w.owner_id = w.response_id
     on conflict (response_id) do nothing
     returning r.response_id
   ),
   requested as (
     insert into pgdurable.requests (response_id, body, fields, metadata, previous_response_id)
     select w.response_id, w.request::json, w.fields::json, w.metadata::jsonb, w.previous_response_id
-    from made as m
-    join wanted as w on w.response_id = m.response_id
+    from made as m join wanted as w on w.response_id = m.response_id
   ),
   logged as (
     insert into pgdurable.events as e (response_id, seq, attempt, type, body, created_at)
     select
       w.response_id, 0, 0, 'response.created',
-      pgdurable._lifecycle_event(
-        'response.created', w.response_id, v_now, 'queued', 0, w.fields::json
-      ),
+      pgdurable._lifecycle_event('response.created', w.response_id, v_now, 'queued', 0, w.fields::json),
       v_now
-    from made as m
-    join wanted as w on w.response_id = m.response_id
+    from made as m join wanted as w on w.response_id = m.response_id
     returning e.response_id, e.body
   )
   select
-    coalesce(w.keyed_response_id, w.response_id),
+    w.owner_id,
     case
-      when w.key is null or w.keyed_response_id = w.response_id then 'created'
+      when w.owner_id = w.response_id then 'created'
       when w.request_hash = pgdurable._request_hash(w.request) then 'existing'
       else 'conflict'
     end,

@@ -76,7 +76,7 @@ begin
     array[coalesce(p_conversation_id, pgdurable._conversation_anchor(v_request))],
     array[v_request ->> 'previous_response_id'],
     array[p_idempotency_key],
-    array[coalesce(v_request -> 'metadata', '{}')::text],
+    array[coalesce(nullif(v_request -> 'metadata', 'null'), '{}')::text],
     array[v_request::text],
     array[pgdurable._response_fields(v_request, p_agent)::text],
     array[true],

@@ -22,6 +22,8 @@ create or replace function pgdurable.claim_responses(
 returns setof pgdurable.claimed_response
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now timestamptz := pgdurable.now();

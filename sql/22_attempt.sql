@@ -22,95 +22,118 @@ create or replace function pgdurable._begin_attempts(
 returns setof pgdurable.claimed_response
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now timestamptz := pgdurable.now();
 begin
+  update pgdurable.responses as r
+  set
+    status = 'in_progress',
+    attempt = r.attempt + 1,
+    last_seq = r.last_seq + 1,
+    worker_id = p_worker_id,
+    lease_expires_at = v_now + p_lease,
+    started_at = coalesce(r.started_at, v_now)
+  where r.response_id = any(p_response_ids);
+
+  perform pgdurable._place_attempts(p_response_ids, p_reason, v_now);
+
   return query
-  with begun as (
-    update pgdurable.responses as r
-    set
-      status = 'in_progress',
-      attempt = r.attempt + 1,
-      last_seq = r.last_seq + 1,
-      worker_id = p_worker_id,
-      lease_expires_at = v_now + p_lease,
-      started_at = coalesce(r.started_at, v_now)
+  with begun as materialized (
+    select r.*, q.body, q.fields, a.resumed, a.conversation_id as current_conversation_id
+    from pgdurable.responses as r
+    join pgdurable.requests as q on q.response_id = r.response_id
+    join pgdurable.attempts as a on a.response_id = r.response_id and a.attempt = r.attempt
     where r.response_id = any(p_response_ids)
-      and r.status in ('queued', 'in_progress')
-    returning r.*
+      and q.response_id = any(p_response_ids)
+      and a.response_id = any(p_response_ids)
   ),
-  placed as materialized (
+  opened as materialized (
     select
-      b.response_id,
-      b.resumed,
+      b.*,
+      case when b.resumed then 'response.resumed' else 'response.in_progress' end as event_type,
       case
-        when b.resumed then pgdurable.rotate_conversation(b.base, b.response_id, b.attempt)
-        else coalesce(a.current_conversation_id, b.base)
-      end as conversation_id
-    from (
-      select
-        g.response_id,
-        g.attempt,
-        g.principal,
-        coalesce(g.conversation_id, g.response_id) as base,
-        g.attempt > 1 and pgdurable._has_progress(g.response_id) as resumed
-      from begun as g
-    ) as b
-    left join pgdurable.conversation_aliases as a
-      on a.principal = b.principal and a.base_conversation_id = b.base
-  ),
-  aliased as (
-    insert into pgdurable.conversation_aliases as a (
-      principal, base_conversation_id, current_conversation_id, response_id, updated_at
-    )
-    select distinct on (g.principal, g.conversation_id)
-      g.principal, g.conversation_id, p.conversation_id, g.response_id, v_now
-    from placed as p
-    join begun as g on g.response_id = p.response_id
-    where p.resumed and g.conversation_id is not null
-    order by g.principal, g.conversation_id, g.response_id desc
-    on conflict (principal, base_conversation_id) do update
-    set
-      current_conversation_id = excluded.current_conversation_id,
-      response_id = excluded.response_id,
-      updated_at = excluded.updated_at
-  ),
-  attempted as (
-    insert into pgdurable.attempts (response_id, attempt, worker_id, reason, conversation_id, started_at)
-    select
-      g.response_id, g.attempt, p_worker_id,
-      case when p.resumed and p_reason = 'claim' then 'release' else p_reason end,
-      p.conversation_id, v_now
-    from begun as g
-    join placed as p on p.response_id = g.response_id
+        when b.resumed then pgdurable._resumed_event(b.attempt, b.last_seq, b.current_conversation_id)
+        else pgdurable._lifecycle_event(
+          'response.in_progress', b.response_id, b.created_at, b.status, b.attempt, b.fields
+        )
+      end as event
+    from begun as b
   ),
   logged as (
-    insert into pgdurable.events as e (response_id, seq, attempt, type, body, created_at)
-    select
-      g.response_id, g.last_seq, g.attempt,
-      case when p.resumed then 'response.resumed' else 'response.in_progress' end,
-      case
-        when p.resumed then pgdurable._resumed_event(g.attempt, g.last_seq, p.conversation_id)
-        else pgdurable._lifecycle_event(
-          'response.in_progress', g.response_id, g.created_at, 'in_progress', g.attempt, q.fields
-        )
-      end,
-      v_now
-    from begun as g
-    join placed as p on p.response_id = g.response_id
-    join pgdurable.requests as q on q.response_id = g.response_id
-    returning e.response_id, e.type, e.body
+    insert into pgdurable.events (response_id, seq, attempt, type, body, created_at)
+    select o.response_id, o.last_seq, o.attempt, o.event_type, o.event, v_now
+    from opened as o
   )
   select
-    g.response_id, g.attempt, g.status, g.last_seq, l.type, l.body, g.principal,
-    pgdurable._epoch(g.created_at), p.conversation_id, g.conversation_id, q.body, q.fields, p.resumed,
-    g.deadline_at
-  from begun as g
-  join placed as p on p.response_id = g.response_id
-  join logged as l on l.response_id = g.response_id
-  join pgdurable.requests as q on q.response_id = g.response_id
-  order by g.priority desc, g.available_at, g.response_id;
+    o.response_id, o.attempt, o.status, o.last_seq, o.event_type, o.event, o.principal,
+    pgdurable._epoch(o.created_at), o.current_conversation_id, o.conversation_id, o.body, o.fields,
+    o.resumed, o.deadline_at
+  from opened as o
+  order by o.priority desc, o.available_at, o.response_id;
+end;
+$$;
+
+/*
+ * Which conversation the attempts that have just begun run on: a rotated one where
+ * they resume, else the one that the alias points to now.
+ */
+create or replace function pgdurable._place_attempts(p_response_ids text[], p_reason text, p_now timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  with begun as materialized (
+    select
+      r.*,
+      coalesce(r.conversation_id, r.response_id) as base_id,
+      r.attempt > 1 and pgdurable._has_progress(r.response_id) as resumed
+    from pgdurable.responses as r
+    where r.response_id = any(p_response_ids)
+  ),
+  placed as (
+    insert into pgdurable.attempts as a (
+      response_id, attempt, worker_id, reason, resumed, conversation_id, started_at
+    )
+    select
+      b.response_id,
+      b.attempt,
+      b.worker_id,
+      case when b.resumed and p_reason = 'claim' then 'release' else p_reason end,
+      b.resumed,
+      case
+        when b.resumed then pgdurable.rotate_conversation(b.base_id, b.response_id, b.attempt)
+        else coalesce(c.current_conversation_id, b.base_id)
+      end,
+      p_now
+    from begun as b
+    left join lateral (
+      select o.current_conversation_id
+      from pgdurable.conversation_aliases as o
+      where o.principal = b.principal and o.base_conversation_id = b.base_id
+      limit 1
+    ) as c on true
+    returning a.response_id, a.resumed, a.conversation_id
+  )
+  insert into pgdurable.conversation_aliases as c (
+    principal, base_conversation_id, current_conversation_id, response_id, updated_at
+  )
+  select distinct on (b.principal, b.conversation_id)
+    b.principal, b.conversation_id, p.conversation_id, b.response_id, p_now
+  from placed as p
+  join begun as b on b.response_id = p.response_id
+  where p.resumed and b.conversation_id is not null
+  order by b.principal, b.conversation_id, b.response_id desc
+  on conflict (principal, base_conversation_id) do update
+  set
+    current_conversation_id = excluded.current_conversation_id,
+    response_id = excluded.response_id,
+    updated_at = excluded.updated_at;
 end;
 $$;
 
@@ -132,7 +155,7 @@ $$;
 create or replace function pgdurable._resumed_event(p_attempt integer, p_seq bigint, p_conversation_id text)
 returns json
 language sql
-immutable
+stable
 as $$
   select (
     '{"type":"response.resumed","attempt":' || p_attempt
@@ -140,22 +163,4 @@ as $$
     || ',"conversation_id":' || to_json(p_conversation_id)::text
     || '}'
   )::json;
-$$;
-
-/* End the open attempt of each of these responses. */
-create or replace function pgdurable._end_attempts(
-  p_response_ids text[],
-  p_attempts     integer[],
-  p_outcomes     text[],
-  p_now          timestamptz
-)
-returns void
-language sql
-as $$
-  update pgdurable.attempts as a
-  set ended_at = p_now, outcome = w.outcome
-  from unnest(p_response_ids, p_attempts, p_outcomes) as w (response_id, attempt, outcome)
-  where a.response_id = w.response_id
-    and a.attempt = w.attempt
-    and a.outcome is null;
 $$;

@@ -18,6 +18,8 @@ create or replace function pgdurable._end_without_handler(p_response_id text, p_
 returns setof pgdurable.claimed_response
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_status  text := case when p_code = 'cancelled' then 'cancelled' else 'failed' end;
@@ -74,7 +76,7 @@ $$;
 create or replace function pgdurable._ending_message(p_code text)
 returns text
 language sql
-immutable
+stable
 as $$
   select case p_code
     when 'max_attempts' then 'Every allowed attempt ended without a result: its worker went silent.'
@@ -86,83 +88,11 @@ $$;
 create or replace function pgdurable._error_event(p_code text, p_message text)
 returns json
 language sql
-immutable
+stable
 as $$
   select (
     '{"type":"error","code":' || to_json(p_code)::text
     || ',"message":' || to_json(p_message)::text
     || ',"param":null}'
   )::json;
-$$;
-
-/*
- * The k-th response.output_item.added has output_index k, so what is open follows
- * from two counts. Parsing a body fails on U+0000; such an item stays open rather
- * than keeping the response from ending. Answers the last seq written.
- */
-create or replace function pgdurable._close_open_items(p_response_id text, p_now timestamptz)
-returns bigint
-language plpgsql
-set search_path = ''
-as $$
-declare
-  v_last_seq bigint;
-  v_attempt  integer;
-begin
-  select r.last_seq, r.attempt
-  into v_last_seq, v_attempt
-  from pgdurable.responses as r
-  where r.response_id = p_response_id;
-
-  with added as (
-    select
-      (a.body -> 'item')::jsonb as item,
-      (a.body ->> 'output_index')::integer as output_index
-    from pgdurable.events as a
-    where a.response_id = p_response_id
-      and a.type = 'response.output_item.added'
-      and position('\u0000' in a.body::text) = 0
-  ),
-  open as (
-    select a.*, row_number() over (order by a.output_index) as n
-    from added as a
-    where not exists (
-      select
-      from pgdurable.events as d
-      where d.response_id = p_response_id
-        and d.type = 'response.output_item.done'
-        and d.item_id = a.item ->> 'id'
-    )
-  ),
-  closed as (
-    insert into pgdurable.events as e (response_id, seq, attempt, type, item_id, body, created_at)
-    select
-      p_response_id, v_last_seq + o.n, v_attempt, 'response.output_item.done', o.item ->> 'id',
-      (
-        '{"type":"response.output_item.done","output_index":' || o.output_index
-        || ',"item":' || (o.item || '{"status":"incomplete"}')::text || '}'
-      )::json,
-      p_now
-    from open as o
-    returning e.seq
-  )
-  select coalesce(max(c.seq), v_last_seq) into v_last_seq
-  from closed as c;
-
-  return v_last_seq;
-end;
-$$;
-
-/* The items that this attempt closed, as a JSON array on one line. */
-create or replace function pgdurable._closed_items(p_response_id text, p_attempt integer)
-returns json
-language sql
-stable
-as $$
-  select ('[' || coalesce(string_agg((e.body -> 'item')::text, ',' order by e.seq), '') || ']')::json
-  from pgdurable.events as e
-  where e.response_id = p_response_id
-    and e.attempt = p_attempt
-    and e.item_id is not null
-    and position('\u0000' in e.body::text) = 0;
 $$;

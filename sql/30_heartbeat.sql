@@ -3,7 +3,8 @@
  *
  *   status     unchanged (in_progress)
  *   called by  lease, in a thread with its own connection
- *   locks      responses rows (skip locked: a row that somebody holds is answered busy)
+ *   locks      responses rows (skip locked: a row that somebody holds is answered busy),
+ *              then the workers row (skip locked)
  *   notifies   nobody
  *   raises     nothing; an answer per response
  */
@@ -22,6 +23,8 @@ create or replace function pgdurable.heartbeat(
 returns setof pgdurable.lease_result
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now    timestamptz;
@@ -32,7 +35,8 @@ begin
     from pgdurable.responses as r
     join unnest(p_response_ids, p_attempts) as w (response_id, attempt)
       on w.response_id = r.response_id and w.attempt = r.attempt
-    where r.status = 'in_progress'
+    where r.response_id = any(p_response_ids)
+      and r.status = 'in_progress'
     for no key update of r skip locked
   )
   select coalesce(array_agg(l.response_id), '{}')
@@ -41,13 +45,18 @@ begin
 
   v_now := pgdurable.now();
 
-  update pgdurable.workers as w
-  set last_seen_at = v_now
-  where w.worker_id = p_worker_id;
-
   update pgdurable.responses as r
   set lease_expires_at = v_now + p_lease
   where r.response_id = any(v_locked);
+
+  update pgdurable.workers as w
+  set last_seen_at = v_now
+  where w.worker_id in (
+    select free.worker_id
+    from pgdurable.workers as free
+    where free.worker_id = p_worker_id
+    for no key update skip locked
+  );
 
   return query
   select
@@ -61,7 +70,8 @@ begin
     end
   from unnest(p_response_ids, p_attempts) as w (response_id, attempt)
   left join pgdurable.responses as r
-    on r.response_id = w.response_id
+    on r.response_id = any(p_response_ids)
+    and r.response_id = w.response_id
     and r.attempt = w.attempt
     and r.status = 'in_progress';
 end;

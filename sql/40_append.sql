@@ -5,8 +5,59 @@
  *   called by  writer, once per flush
  *   locks      responses rows in response_id order, and waits for them
  *   notifies   nobody: the writer wakes tails after commit (85_wake.sql)
- *   raises     nothing; an answer per response
+ *   raises     22023 invalid_parameter_value where counts and lines differ; else an
+ *              answer per response
  */
+
+/*
+ * The row lock is the fence and the only serialization: its holder owns the next
+ * numbers until commit, so nobody can see seq 8 before seq 7. Always in one order,
+ * so that two batches cannot wait for each other.
+ */
+create or replace function pgdurable._lock_responses(p_response_ids text[])
+returns void
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  perform
+  from pgdurable.responses as r
+  where r.response_id = any(p_response_ids)
+  order by r.response_id
+  for no key update;
+end;
+$$;
+
+/* The line at which the events of each response begin. Lines that are too few would leave a gap in a log. */
+create or replace function pgdurable._first_lines(p_counts integer[], p_lines text)
+returns bigint[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_firsts bigint[];
+  v_sum    bigint;
+begin
+  select array_agg(c.sum + 1 - c.count order by c.n), coalesce(max(c.sum), 0)
+  into v_firsts, v_sum
+  from (
+    select w.count, w.n, sum(w.count) over (order by w.n) as sum
+    from unnest(p_counts) with ordinality as w (count, n)
+  ) as c;
+
+  if v_sum <> cardinality(string_to_array(p_lines, E'\n')) then
+    perform pgdurable._refuse(
+      '22023',
+      'p_counts adds up to ' || v_sum || ' events, but there is not one line for each.',
+      'p_types, p_item_ids and p_bodies hold one line per event; a body is JSON without raw newlines.'
+    );
+  end if;
+
+  return v_firsts;
+end;
+$$;
 
 /*
  * The first four arrays run in parallel, one entry per response. p_types,
@@ -37,26 +88,21 @@ returns setof pgdurable.write_result
 language plpgsql
 set search_path = ''
 set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 set enable_nestloop = off
 as $$
 declare
-  v_now timestamptz;
+  v_now    timestamptz;
+  v_starts bigint[] := pgdurable._first_lines(p_counts, p_types);
 begin
-  -- The row lock is the fence and the only serialization: its holder owns the next
-  -- numbers until commit, so nobody can see seq 8 before seq 7.
-  perform
-  from pgdurable.responses as r
-  where r.response_id = any(p_response_ids)
-  order by r.response_id
-  for no key update;
-
+  perform pgdurable._lock_responses(p_response_ids);
   v_now := pgdurable.now();
 
   return query
   with wanted as materialized (
-    select w.*, sum(w.count) over (order by w.n) - w.count as skip
-    from unnest(p_response_ids, p_attempts, p_last_seqs, p_counts) with ordinality
-      as w (response_id, attempt, last_seq, count, n)
+    select w.*
+    from unnest(p_response_ids, p_attempts, p_last_seqs, p_counts, v_starts) with ordinality
+      as w (response_id, attempt, last_seq, count, start, n)
   ),
   appended as (
     update pgdurable.responses as r
@@ -69,21 +115,17 @@ begin
       and r.attempt = w.attempt
       and r.status = 'in_progress'
       and r.last_seq = w.last_seq
-    returning r.response_id, r.attempt, w.last_seq, w.skip, w.n
-  ),
-  starts as materialized (
-    select array_agg(w.skip + 1 order by w.n) as ns
-    from wanted as w
+    returning r.response_id, r.attempt, w.last_seq, w.start, w.n
   ),
   logged as (
     insert into pgdurable.events (response_id, seq, attempt, type, item_id, body, created_at)
     select
-      a.response_id, a.last_seq + l.n - a.skip, a.attempt, l.type, nullif(l.item_id, ''), l.body::json, v_now
-    from starts as s
-    cross join rows from (
+      a.response_id, a.last_seq + 1 + l.n - a.start, a.attempt, l.type, nullif(l.item_id, ''),
+      l.body::json, v_now
+    from rows from (
       string_to_table(p_types, E'\n'), string_to_table(p_item_ids, E'\n'), string_to_table(p_bodies, E'\n')
     ) with ordinality as l (type, item_id, body, n)
-    join appended as a on a.n = width_bucket(l.n, s.ns)
+    join appended as a on a.n = width_bucket(l.n, v_starts)
   )
   select
     w.response_id,

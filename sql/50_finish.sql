@@ -2,10 +2,11 @@
  * finish: an attempt ends its response, or hands it back.
  *
  *   status     in_progress -> completed, failed, cancelled, incomplete (finish_responses);
- *              in_progress -> queued (release_responses)
+ *              in_progress -> queued (release_responses), or cancelled if that was asked
  *   called by  writer; worker while it drains
  *   locks      responses rows in response_id order, and waits for them
- *   notifies   nobody: the writer wakes tails after commit
+ *   notifies   nobody: the writer wakes tails after commit;
+ *              release_responses: pgdurable_tail, for those it has cancelled
  *   raises     nothing; an answer per response
  */
 
@@ -26,16 +27,13 @@ create or replace function pgdurable.finish_responses(
 returns setof pgdurable.write_result
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now timestamptz;
 begin
-  perform
-  from pgdurable.responses as r
-  where r.response_id = any(p_response_ids)
-  order by r.response_id
-  for no key update;
-
+  perform pgdurable._lock_responses(p_response_ids);
   v_now := pgdurable.now();
 
   return query
@@ -43,7 +41,7 @@ begin
     select w.*, l.type, l.body
     from unnest(p_response_ids, p_attempts, p_last_seqs, p_statuses) with ordinality
       as w (response_id, attempt, last_seq, status, n)
-    join rows from (string_to_table(p_types, E'\n'), string_to_table(p_bodies, E'\n')) with ordinality
+    left join rows from (string_to_table(p_types, E'\n'), string_to_table(p_bodies, E'\n')) with ordinality
       as l (type, body, n) on l.n = w.n
   ),
   finished as (
@@ -55,7 +53,8 @@ begin
       lease_expires_at = null,
       finished_at = v_now
     from wanted as w
-    where r.response_id = w.response_id
+    where r.response_id = any(p_response_ids)
+      and r.response_id = w.response_id
       and r.attempt = w.attempt
       and r.status = 'in_progress'
       and r.last_seq = w.last_seq
@@ -70,7 +69,8 @@ begin
     update pgdurable.attempts as a
     set ended_at = v_now, outcome = f.status
     from finished as f
-    where a.response_id = f.response_id
+    where a.response_id = any(p_response_ids)
+      and a.response_id = f.response_id
       and a.attempt = f.attempt
   )
   select
@@ -80,7 +80,8 @@ begin
   from wanted as w
   left join finished as f on f.response_id = w.response_id
   left join pgdurable.responses as r
-    on r.response_id = w.response_id
+    on r.response_id = any(p_response_ids)
+    and r.response_id = w.response_id
     and r.attempt = w.attempt
     and r.status = w.status
     and r.last_seq = w.last_seq + 1
@@ -99,16 +100,13 @@ create or replace function pgdurable.release_responses(p_response_ids text[], p_
 returns setof pgdurable.write_result
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now timestamptz;
 begin
-  perform
-  from pgdurable.responses as r
-  where r.response_id = any(p_response_ids)
-  order by r.response_id
-  for no key update;
-
+  perform pgdurable._lock_responses(p_response_ids);
   v_now := pgdurable.now();
 
   return query
@@ -124,7 +122,8 @@ begin
       lease_expires_at = null,
       available_at = v_now
     from wanted as w
-    where r.response_id = w.response_id
+    where r.response_id = any(p_response_ids)
+      and r.response_id = w.response_id
       and r.attempt = w.attempt
       and r.status = 'in_progress'
     returning r.response_id, r.attempt, r.last_seq
@@ -133,15 +132,44 @@ begin
     update pgdurable.attempts as a
     set ended_at = v_now, outcome = 'released'
     from released as r
-    where a.response_id = r.response_id
+    where a.response_id = any(p_response_ids)
+      and a.response_id = r.response_id
       and a.attempt = r.attempt
   )
   select w.response_id, case when r.response_id is null then 'lost' else 'ok' end, r.last_seq
   from wanted as w
   left join released as r on r.response_id = w.response_id
   order by w.n;
+
+  perform pgdurable._end_cancelled(p_response_ids, v_now);
 end;
 $$;
 
 comment on function pgdurable.release_responses is
   'Give responses back unfinished, for another worker to claim at once; answers ok or lost.';
+
+/* A cancel that the owner had not heard of when it gave the response back: no new attempt for that. */
+create or replace function pgdurable._end_cancelled(p_response_ids text[], p_now timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_ids text[] := array(
+    select r.response_id
+    from pgdurable.responses as r
+    where r.response_id = any(p_response_ids)
+      and r.status = 'queued'
+      and r.cancel_requested_at is not null
+  );
+begin
+  perform pgdurable._end_without_handler(i.id, 'cancelled', p_now)
+  from unnest(v_ids) as i (id);
+
+  if v_ids <> '{}' then
+    perform pgdurable.wake('pgdurable_tail', v_ids);
+  end if;
+end;
+$$;

@@ -13,6 +13,8 @@ create or replace function pgdurable.cancel_response(p_response_id text, p_princ
 returns text
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now    timestamptz;
@@ -58,17 +60,22 @@ create or replace function pgdurable.delete_response(p_response_id text, p_princ
 returns void
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
+declare
+  v_conversation_id text;
 begin
   delete from pgdurable.responses as r
   where r.response_id = p_response_id
-    and r.principal = p_principal;
+    and r.principal = p_principal
+  returning r.conversation_id into v_conversation_id;
 
   if not found then
     perform pgdurable._refuse_not_found(p_response_id);
   end if;
 
-  perform pgdurable._delete_leftovers(array[p_response_id]);
+  perform pgdurable._delete_leftovers(array[p_response_id], array[p_principal], array[v_conversation_id]);
   perform pgdurable.wake('pgdurable_work', array[p_response_id]);
   perform pgdurable.wake('pgdurable_tail', array[p_response_id]);
 end;

@@ -3,9 +3,9 @@
  *
  *   status     unchanged
  *   called by  _begin_attempts; server and people (resolve, overview)
- *   locks      responses row (shared), then conversation_aliases row
+ *   locks      upsert: responses row, and waits for it, then conversation_aliases row
  *   notifies   nobody
- *   raises     PD002 lease_lost
+ *   raises     PD002 lease_lost (upsert_conversation_alias)
  */
 
 /*
@@ -15,7 +15,7 @@
 create or replace function pgdurable.rotate_conversation(p_base text, p_response_id text, p_attempt integer)
 returns text
 language sql
-immutable
+stable
 as $$
   select p_base || '::r-' || right(p_response_id, 8) || '-' || p_attempt;
 $$;
@@ -61,7 +61,7 @@ begin
     and r.principal = p_principal
     and r.attempt = p_attempt
     and r.status = 'in_progress'
-  for key share;
+  for no key update;
 
   if not found then
     perform pgdurable._refuse(
@@ -104,7 +104,7 @@ as $$
           'at', pgdurable._epoch(a.started_at)
         )
         order by a.started_at
-      ) filter (where a.conversation_id = pgdurable.rotate_conversation(p_base, a.response_id, a.attempt)),
+      ) filter (where a.resumed),
       '[]'
     )
   from pgdurable.responses as r

@@ -9,7 +9,7 @@
  */
 
 /*
- * Payloads are ids, space-separated, 200 to a payload (7,400 bytes of the 7,999
+ * Payloads are ids, space-separated, 200 to a payload (7,600 bytes of the 7,999
  * allowed): LISTEN has no privileges, so nothing but ids may go out.
  */
 create or replace function pgdurable.wake(p_channel text, p_ids text[])
@@ -18,7 +18,7 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  if p_channel not in ('pgdurable_work', 'pgdurable_tail') then
+  if p_channel is null or p_channel not in ('pgdurable_work', 'pgdurable_tail') then
     raise warning 'pgdurable.wake: no such channel: %', p_channel;
     return;
   end if;
@@ -29,7 +29,7 @@ begin
     from unnest(p_ids) with ordinality as i (id, n)
     group by (i.n - 1) / 200
   ) as p
-  where length(p.ids) <= 7900;
+  where octet_length(p.ids) <= 7900;
 end;
 $$;
 

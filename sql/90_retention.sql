@@ -17,10 +17,14 @@ create or replace function pgdurable.prune_responses(p_older_than interval, p_li
 returns integer
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_now timestamptz := pgdurable.now();
-  v_ids text[];
+  v_now           timestamptz := pgdurable.now();
+  v_ids           text[];
+  v_principals    text[];
+  v_conversations text[];
 begin
   with old as materialized (
     select r.response_id
@@ -38,13 +42,13 @@ begin
     delete from pgdurable.responses as r
     using old as o
     where r.response_id = o.response_id
-    returning r.response_id
+    returning r.response_id, r.principal, r.conversation_id
   )
-  select coalesce(array_agg(g.response_id), '{}')
-  into v_ids
+  select coalesce(array_agg(g.response_id), '{}'), array_agg(g.principal), array_agg(g.conversation_id)
+  into v_ids, v_principals, v_conversations
   from gone as g;
 
-  perform pgdurable._delete_leftovers(v_ids);
+  perform pgdurable._delete_leftovers(v_ids, v_principals, v_conversations);
   return cardinality(v_ids);
 end;
 $$;
@@ -53,10 +57,16 @@ comment on function pgdurable.prune_responses is
   'Delete up to p_limit responses that finished longer ago than this; answers how many.';
 
 /* What no foreign key takes along. An alias goes with the last response of its conversation. */
-create or replace function pgdurable._delete_leftovers(p_response_ids text[])
+create or replace function pgdurable._delete_leftovers(
+  p_response_ids     text[],
+  p_principals       text[],
+  p_conversation_ids text[]
+)
 returns void
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 begin
   delete from pgdurable.events as e
@@ -66,12 +76,14 @@ begin
   where k.response_id = any(p_response_ids);
 
   delete from pgdurable.conversation_aliases as a
-  where a.response_id = any(p_response_ids)
+  using unnest(p_principals, p_conversation_ids) as g (principal, conversation_id)
+  where a.principal = g.principal
+    and a.base_conversation_id = g.conversation_id
     and not exists (
       select
       from pgdurable.responses as r
-      where r.principal = a.principal
-        and r.conversation_id = a.base_conversation_id
+      where r.principal = g.principal
+        and r.conversation_id = g.conversation_id
     );
 end;
 $$;

@@ -1,7 +1,8 @@
 /*
  * roles: the only grants. Nothing is open to PUBLIC; two roles are served where a
- * DBA has created them (create role pgdurable_runtime; create role pgdurable_reader),
- * the next `pgdurable migrate` then grants them what they need.
+ * DBA has created them (create role pgdurable_runtime; create role pgdurable_reader).
+ * An unchanged schema is not applied again: after creating a role, run
+ * `pgdurable migrate --reapply`, which grants it what it needs.
  *
  *   status     none
  *   called by  schema.migrate
@@ -19,6 +20,7 @@ begin
     grant usage on schema pgdurable to pgdurable_runtime;
     grant execute on all functions in schema pgdurable to pgdurable_runtime;
     grant select, insert, update, delete on all tables in schema pgdurable to pgdurable_runtime;
+    revoke insert, update, delete on pgdurable.schema_files, pgdurable.schema_migrations from pgdurable_runtime;
   end if;
 
   if exists (select from pg_catalog.pg_roles as r where r.rolname = 'pgdurable_reader') then
