@@ -58,6 +58,41 @@ def _lines(values: Sequence[bytes]) -> str:
     return b"\n".join(values).decode()
 
 
+_ENQUEUE_RESPONSES = """
+select * from pgdurable.enqueue_responses(
+  p_response_ids          => %(response_ids)s::text[],
+  p_principals            => %(principals)s::text[],
+  p_conversation_ids      => %(conversation_ids)s::text[],
+  p_previous_response_ids => %(previous_response_ids)s::text[],
+  p_idempotency_keys      => %(idempotency_keys)s::text[],
+  p_background            => %(background)s,
+  p_store                 => %(store)s,
+  p_metadata              => %(metadata)s,
+  p_requests              => %(requests)s,
+  p_fields                => %(fields)s,
+  p_queue                 => %(queue)s,
+  p_agent                 => %(agent)s,
+  p_max_attempts          => %(max_attempts)s::integer,
+  p_deadline              => %(deadline)s
+)
+"""
+
+
+def _enqueue_args(responses: Sequence[NewResponse]) -> dict[str, Any]:
+    return {
+        "response_ids": [response.response_id for response in responses],
+        "principals": [response.principal for response in responses],
+        "conversation_ids": [response.conversation_id for response in responses],
+        "previous_response_ids": [response.previous_response_id for response in responses],
+        "idempotency_keys": [response.idempotency_key for response in responses],
+        "background": [response.background for response in responses],
+        "store": [response.store for response in responses],
+        "metadata": _lines([response.metadata for response in responses]),
+        "requests": _lines([response.request for response in responses]),
+        "fields": _lines([response.fields for response in responses]),
+    }
+
+
 async def enqueue_responses(
     conn: Conn,
     responses: Sequence[NewResponse],
@@ -68,43 +103,15 @@ async def enqueue_responses(
     deadline: timedelta | None,
 ) -> list[EnqueuedResponse]:
     """Enqueue all of them in one transaction; an answer per response, in order."""
-    columns: list[Any] = [list(column) for column in zip(*responses, strict=True)]
-    metadata, requests, fields = (_lines(column) for column in columns[7:])
     return await fetch(
         conn,
         EnqueuedResponse,
-        """
-        select * from pgdurable.enqueue_responses(
-          p_response_ids          => %(response_ids)s::text[],
-          p_principals            => %(principals)s::text[],
-          p_conversation_ids      => %(conversation_ids)s::text[],
-          p_previous_response_ids => %(previous_response_ids)s::text[],
-          p_idempotency_keys      => %(idempotency_keys)s::text[],
-          p_background            => %(background)s,
-          p_store                 => %(store)s,
-          p_metadata              => %(metadata)s,
-          p_requests              => %(requests)s,
-          p_fields                => %(fields)s,
-          p_queue                 => %(queue)s,
-          p_agent                 => %(agent)s,
-          p_max_attempts          => %(max_attempts)s::integer,
-          p_deadline              => %(deadline)s
-        )
-        """,
-        response_ids=columns[0],
-        principals=columns[1],
-        conversation_ids=columns[2],
-        previous_response_ids=columns[3],
-        idempotency_keys=columns[4],
-        background=columns[5],
-        store=columns[6],
-        metadata=metadata,
-        requests=requests,
-        fields=fields,
+        _ENQUEUE_RESPONSES,
         queue=queue,
         agent=agent,
         max_attempts=max_attempts,
         deadline=deadline,
+        **_enqueue_args(responses),
     )
 
 
