@@ -50,7 +50,7 @@ def _operation(
 
 def _bodies(content: Json) -> str:
     return " or ".join(
-        "events" if media_type == "text/event-stream" else _type(media["schema"])
+        ("a stream of " if media_type == "text/event-stream" else "") + _type(media["schema"])
         for media_type, media in content.items()
     )
 

@@ -10,6 +10,7 @@ from pgdurable.models import Status
 Parameter = dict[str, Any]
 
 _SWITCH = {"type": "string", "enum": ["true", "false", "1", "0"], "default": "false"}
+_SEQUENCE_NUMBER = {"type": "integer", "minimum": -1, "maximum": 2**63 - 1}
 _NO_NUL = "^[^\\u0000]*$"
 
 
@@ -54,10 +55,10 @@ STARTING_AFTER = _query(
     "starting_after",
     "Streams: the number of the last event that is not wanted again; `-1` for all, `now` for new "
     "ones only. Without it, `Last-Event-ID` counts.",
-    {"type": "string", "examples": ["-1", "41", "now"]},
+    {"anyOf": [_SEQUENCE_NUMBER, {"const": "now"}]},
 )
 LAST_EVENT_ID = _header(
-    "Last-Event-ID", "Streams: what `EventSource` sends when it comes back.", {"type": "string"}
+    "Last-Event-ID", "Streams: what `EventSource` sends when it comes back.", _SEQUENCE_NUMBER
 )
 
 IDEMPOTENCY_KEY = _header(

@@ -189,11 +189,7 @@ def _document() -> Operation:
     return {"operationId": "openapi", "summary": "This document", "responses": {"200": answer}}
 
 
-_EVENTS = {
-    "text/event-stream": {
-        "schema": {"type": "string", "description": "Events; `data: [DONE]` is the last line."}
-    }
-}
+_EVENTS = {"text/event-stream": {"schema": ref("Frame")}}
 
 
 def _content(schema: str) -> dict[str, Any]:

@@ -80,6 +80,10 @@ CREATE_RESPONSE = _object(
     },
     required=["input"],
 )
+CREATE_RESPONSE["not"] = {
+    "properties": {"background": {"const": True}, "store": {"const": False}},
+    "required": ["background", "store"],
+}
 
 ITEM = _object(f"An output item: {ITEM_TYPES}.", {"id": TEXT, "type": TEXT})
 
@@ -129,6 +133,20 @@ RESPONSE = _object(
 RESPONSE["required"] = [
     name for name in RESPONSE["required"] if name not in ("usage", "custom_outputs")
 ]
+
+FRAME = _object(
+    "One frame of a stream, as parsers of server-sent events give it.",
+    {"data": _said("An [Event](#event) as JSON; `[DONE]` in the last frame.", TEXT)},
+)
+
+EVENT = _object(
+    "An event of the Responses API; those that begin or end a response hold it as `response`.",
+    {
+        "type": _said("`response.output_text.delta`, for one.", TEXT),
+        "sequence_number": _said("The cursor: what `starting_after` takes.", COUNT),
+        "response_id": RESPONSE_ID,
+    },
+)
 
 DELETED = _object(
     "The response is gone.",
@@ -210,6 +228,8 @@ AGENT_INFO = _object(
 SCHEMAS: dict[str, Schema] = {
     "CreateResponse": CREATE_RESPONSE,
     "Response": RESPONSE,
+    "Frame": FRAME,
+    "Event": EVENT,
     "Item": ITEM,
     "InputItem": INPUT_ITEM,
     "Failure": FAILURE,
