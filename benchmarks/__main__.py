@@ -13,6 +13,7 @@ from benchmarks import report
 from benchmarks.process import ROOT
 
 QUESTIONS = (
+    "handover",
     "append",
     "latency",
     "accept",
