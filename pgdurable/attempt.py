@@ -7,15 +7,16 @@ that nothing the handler still does is stored.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import orjson
 from psycopg_pool import AsyncConnectionPool
 
-from pgdurable import handling, history, queries
+from pgdurable import db, handling, history, queries
 from pgdurable.agent import Agent, AgentRequest, Context, Handler, Mode, set_request_headers
 from pgdurable.config import LongRunningSettings
 from pgdurable.envelope import Envelope
@@ -28,6 +29,7 @@ from pgdurable.writer import Log, Writer
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Reason = Literal["lost", "cancel", "release", "timeout"]
 Transform = Callable[[dict[str, Any], str], Any]
 
@@ -35,6 +37,7 @@ Transform = Callable[[dict[str, Any], str], Any]
 STOP_GRACE_SECONDS = 2.0
 # How many events a handler that never waits may yield before others get a turn.
 EVENTS_PER_TURN = 32
+RETRY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +55,15 @@ class Bench:
 
 
 class Attempt:
-    """The life of one `(response_id, attempt)` in this process."""
+    """The life of one `(response_id, attempt)` in this process.
 
-    def __init__(self, bench: Bench, claimed: ClaimedResponse) -> None:
+    `on_ended` is called once, when the response has ended or this attempt has let go of it; a
+    handler that ignores its cancellation may go on after that.
+    """
+
+    def __init__(
+        self, bench: Bench, claimed: ClaimedResponse, on_ended: Callable[[Attempt], None]
+    ) -> None:
         self.response_id = claimed.response_id
         self.attempt = claimed.attempt
         self._bench = bench
@@ -77,6 +86,7 @@ class Attempt:
             attempt=claimed.attempt,
             transform=bench.transform,
         )
+        self._on_ended = on_ended
         self._reason: Reason | None = None
         self._task: asyncio.Task[Any] | None = None
         self._ended = asyncio.Event()
@@ -89,16 +99,17 @@ class Attempt:
         timeout = loop.call_later(self._bench.settings.task_timeout_seconds, self.stop, "timeout")
         failure: Exception | None = None
         try:
-            await self._produce()
+            if self._reason is None:
+                await self._produce()
         except asyncio.CancelledError:
             if self._reason is None:
                 failure = RuntimeError("the handler cancelled itself")
             elif self._task is not None:
                 self._task.uncancel()
-        except SystemExit as exc:
-            failure = RuntimeError(f"the handler called sys.exit({exc.code!r})")
         except Exception as exc:
             failure = exc
+        except BaseException as exc:  # sys.exit() in a handler ends its attempt, not the others'
+            failure = handling.Quit(exc)
         finally:
             timeout.cancel()
         await self._end(failure)
@@ -111,6 +122,7 @@ class Attempt:
         self._reason = reason if first or reason == "lost" else self._reason
         if reason == "lost":
             log(logger, logging.WARNING, LogEvent.LEASE_LOST, **self._named)
+            self._bench.hub.disown(self.response_id)  # its readers here want the successor's events
         if first:
             self._context.request_cancel()
             if self._task is not None:
@@ -121,7 +133,7 @@ class Attempt:
         """Let go at once, whatever is still running: the process ends."""
         self._ending = True
         self._context.request_cancel()
-        self._ended.set()
+        self._let_go()
         if self._task is not None:
             self._task.cancel()
 
@@ -156,23 +168,28 @@ class Attempt:
     async def _stream(self, handler: Handler, request: AgentRequest) -> None:
         feed, append, writer = self._envelope.feed, self._log.append, self._bench.writer
         turn = 0
-        async for value in handling.yielded(handler, request, self._context):
-            if self._reason is not None:
-                raise asyncio.CancelledError
-            append(feed(value))
-            turn += 1
-            if writer.full:
-                await writer.room()
-            elif turn % EVENTS_PER_TURN == 0:
-                await asyncio.sleep(0)
+        values = handling.yielded(handler, request, self._context)
+        async with contextlib.aclosing(values):
+            async for value in values:
+                if self._reason is not None:
+                    raise asyncio.CancelledError
+                append(feed(value))
+                turn += 1
+                if writer.full:
+                    await writer.room()
+                elif self._log.held:
+                    await self._log.settled()
+                elif turn % EVENTS_PER_TURN == 0:
+                    await asyncio.sleep(0)
 
     async def _request(self) -> dict[str, Any]:
         """The request as the handler gets it: complete, on its conversation, with what is known."""
         claimed = self._claimed
-        request: dict[str, Any] = orjson.loads(claimed.request or b"{}")
+        request = _parsed(claimed.request)
         if history.refers_back(request):
-            async with self._bench.pool.connection() as conn:
-                request = await history.complete(conn, request, principal=claimed.principal)
+            request = await self._read(
+                lambda conn: history.complete(conn, request, principal=claimed.principal)
+            )
         if claimed.resumed:
             return await self._resume(request)
         base = claimed.base_conversation_id
@@ -198,10 +215,22 @@ class Attempt:
         return dict(rotated if recovered is None else recovered)
 
     async def _read_previous(self) -> list[Event]:
-        async with self._bench.pool.connection() as conn:
-            return await queries.previous_events(
+        return await self._read(
+            lambda conn: queries.previous_events(
                 conn, response_id=self.response_id, attempt=self.attempt
             )
+        )
+
+    async def _read(self, query: Callable[[queries.Conn], Awaitable[T]]) -> T:
+        """What the query answers; an outage of the database is not the handler's failure."""
+        while True:
+            try:
+                async with self._bench.pool.connection() as conn:
+                    return await query(conn)
+            except Exception as exc:
+                if not db.is_outage(exc):
+                    raise
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _previous_events(self) -> list[dict[str, Any]]:
         return [
@@ -224,7 +253,12 @@ class Attempt:
             elif self._reason != "lost" and not isinstance(failure, LeaseLost):
                 await self._finish(failure)
         finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if not self._ended.is_set():
             self._ended.set()
+            self._on_ended(self)
 
     async def _finish(self, failure: Exception | None) -> None:
         try:
@@ -272,9 +306,23 @@ class Attempt:
 
 
 def _response_base(claimed: ClaimedResponse) -> dict[str, Any]:
-    return {
+    base = {
         "id": claimed.response_id,
         "object": "response",
         "created_at": claimed.created_at,
-        **orjson.loads(claimed.fields or b"{}"),
     }
+    try:
+        return base | _parsed(claimed.fields)
+    except InvalidRequest:
+        return base  # the request holds the same, and fails the attempt
+
+
+def _parsed(body: bytes | None) -> dict[str, Any]:
+    """A JSON object as Postgres stores it: a person may have enqueued what no client could."""
+    try:
+        value = orjson.loads(body or b"{}")
+    except orjson.JSONDecodeError as exc:
+        raise InvalidRequest(f"The request cannot be read: {exc}") from None
+    if not isinstance(value, dict):
+        raise InvalidRequest("The request is not a JSON object.")
+    return value

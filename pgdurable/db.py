@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
@@ -30,6 +32,13 @@ TCP = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+# TCP cannot notice a proxy that is alive and forwards nothing. No statement of ours takes as long,
+# lock waits included, unless nobody is going to answer.
+ANSWER_SECONDS = 20.0
+POOL_SECONDS = 5.0
+CANCEL_SECONDS = 1.0
+# A timer that fires this late has waited for the event loop, and so has the answer.
+LATE_SECONDS = 1.0
 
 
 class _RawJson(Loader):
@@ -88,16 +97,58 @@ async def open_pool(dsn: str, *, size: int) -> AsyncIterator[AsyncConnectionPool
         min_size=1,
         max_size=size,
         open=False,
-        timeout=5,
+        timeout=POOL_SECONDS,
         configure=configure,
-        check=AsyncConnectionPool.check_connection,
-        reconnect_timeout=float("inf"),
+        check=_check,
+        # Its delays double without a limit. Giving up ends them: the next request tries at once.
+        reconnect_timeout=POOL_SECONDS,
     )
     await pool.open()
     try:
         yield pool
     finally:
         await pool.close(timeout=2)
+
+
+async def _check(conn: AsyncConnection[TupleRow]) -> None:
+    with answered(conn, POOL_SECONDS):
+        await conn.execute("")
+
+
+@contextmanager
+def answered(
+    conn: AsyncConnection[Any], seconds: float = ANSWER_SECONDS, *, late: float = LATE_SECONDS
+) -> Iterator[None]:
+    """Hang up on a server that has not answered after `seconds`: psycopg then raises
+    OperationalError, where a cancelled wait would first wait for the cancellation.
+    """
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def wait_until(due: float) -> None:
+        nonlocal timer
+        timer = loop.call_at(due, give_up, due)
+
+    def give_up(due: float) -> None:
+        if loop.time() > due + late:
+            wait_until(loop.time() + late)
+        else:
+            hang_up(conn)
+
+    wait_until(loop.time() + seconds)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def hang_up(conn: AsyncConnection[Any] | Connection[Any]) -> None:
+    """Break the connection under whoever waits for an answer on it; callable from any thread."""
+    with (
+        contextlib.suppress(OSError, psycopg.Error),
+        socket.socket(fileno=os.dup(conn.fileno())) as peer,
+    ):
+        peer.shutdown(socket.SHUT_RDWR)
 
 
 def unavailable(dsn: str, exc: Exception) -> errors.DatabaseUnavailable:
@@ -107,11 +158,14 @@ def unavailable(dsn: str, exc: Exception) -> errors.DatabaseUnavailable:
 
 
 def is_outage(exc: BaseException) -> bool:
-    """Is this worth trying again once the database is back?"""
+    """Is this worth trying again, soon or once the database is back?"""
+    if isinstance(exc, psycopg.OperationalError):
+        # 54, program_limit_exceeded: it is the statement, and it will not get smaller.
+        return not (exc.sqlstate or "").startswith("54")
     return isinstance(
         exc,
-        psycopg.OperationalError
-        | psycopg.InterfaceError
+        psycopg.InterfaceError
+        | psycopg.errors.ReadOnlySqlTransaction
         | PoolTimeout
         | errors.DatabaseUnavailable,
     )
@@ -139,3 +193,17 @@ class OwnConnection:
         if self._conn is not None:
             with contextlib.suppress(psycopg.Error):
                 await self._conn.close()
+
+
+async def ended(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks that may wait for Postgres, and see them end; bounded.
+
+    At the first cancellation psycopg asks the server to cancel the query and waits for that; at
+    the second one it lets go.
+    """
+    left = set(tasks)
+    for _ in range(2):
+        for task in left:
+            task.cancel()
+        if left:
+            _, left = await asyncio.wait(left, timeout=CANCEL_SECONDS)

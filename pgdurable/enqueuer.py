@@ -56,7 +56,10 @@ class Enqueuer:
                 self._news.clear()
                 while self._waiting:
                     batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-                    await self._flush(batch)
+                    # A client that has left before its turn leaves nothing behind.
+                    batch = [waiting for waiting in batch if not waiting.future.done()]
+                    if batch:
+                        await self._flush(batch)
         finally:
             await self._conn.close()
 

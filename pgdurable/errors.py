@@ -11,7 +11,8 @@ PgdurableError
 ├── InvalidRequest             the client's mistake; carries the parameter it is in
 ├── InvalidEvent               the handler's mistake; the response fails with `invalid_event`
 ├── ConfigurationError         the operator's mistake: a setting, a module, a missing handler
-└── DatabaseUnavailable        Postgres did not answer, or refused the connection
+├── DatabaseUnavailable        Postgres did not answer, or refused the connection
+└── RoomFailed                 a part of the process has failed, so the process ends
 """
 
 from __future__ import annotations
@@ -87,6 +88,10 @@ class ConfigurationError(PgdurableError):
 
 class DatabaseUnavailable(PgdurableError):
     """Postgres cannot be reached."""
+
+
+class RoomFailed(PgdurableError):
+    """A part of the process has failed, so that the process ends."""
 
 
 BY_SQLSTATE: dict[str, type[DatabaseRefused]] = {

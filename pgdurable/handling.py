@@ -10,12 +10,28 @@ import contextlib
 import contextvars
 import inspect
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+)
 from typing import Any, Final, TypeVar
 
 from pgdurable.agent import AgentRequest, Context, Handler
 
 T = TypeVar("T")
+
+
+class Quit(Exception):
+    """The handler has raised something that is meant to end a process: it ends the attempt."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__(f"the handler raised {reason!r}")
+
 
 # How far a sync generator may be ahead of the log.
 AHEAD = 64
@@ -30,7 +46,9 @@ async def returned(handler: Handler, request: AgentRequest, context: Context) ->
     return await value if inspect.isawaitable(value) else value
 
 
-async def yielded(handler: Handler, request: AgentRequest, context: Context) -> AsyncIterator[Any]:
+async def yielded(
+    handler: Handler, request: AgentRequest, context: Context
+) -> AsyncGenerator[Any, None]:
     """Everything the handler yields, whether it is a generator or returns an iterable."""
     if _makes_generator(handler):
         value = handler(request, context)
@@ -82,10 +100,11 @@ async def _in_thread(function: Callable[[], T]) -> T:
         error: BaseException | None = None
         try:
             value = context.run(function)
-        except StopIteration as exc:  # a future cannot hold one
-            error = RuntimeError(f"the handler raised {exc!r}")
-        except BaseException as exc:
-            error = exc
+        except Exception as exc:
+            # A future cannot hold a StopIteration.
+            error = RuntimeError(f"{exc!r}") if isinstance(exc, StopIteration) else exc
+        except BaseException as exc:  # in a task, SystemExit would end the event loop
+            error = Quit(exc)
         with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
             loop.call_soon_threadsafe(settle, value, error)
 

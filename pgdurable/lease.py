@@ -18,14 +18,17 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from pgdurable import db, errors, queries
+from pgdurable import db, queries
 from pgdurable.logs import LogEvent, log
+from pgdurable.models import LeaseResult
 from pgdurable.writer import Stop
 
 logger = logging.getLogger(__name__)
 
 # A row that somebody holds for a moment is asked for again this soon.
 BUSY_RETRY_SECONDS = 0.2
+# How long a beat may take at the least, however short the interval is.
+MIN_ANSWER_SECONDS = 1.0
 # With nothing to renew, a beat only says that the worker is there.
 IDLE_BEATS = 4
 
@@ -68,7 +71,8 @@ class Heartbeat:
         """End the thread; one that hangs on a dead connection is left behind."""
         self._stopping.set()
         self._wake.set()
-        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
 
     def hold(self, response_id: str, attempt: int) -> None:
         """Renew this lease from now on."""
@@ -103,9 +107,7 @@ class Heartbeat:
                     self._renew(attempts)
             elif asked and not self._stopping.is_set():
                 self._renew(asked)
-        if self._conn is not None:
-            with contextlib.suppress(psycopg.Error):
-                self._conn.close()
+        self._close()
 
     def _renew(self, attempts: dict[str, int]) -> None:
         """One beat; busy rows are asked for again until the next one is due."""
@@ -121,19 +123,17 @@ class Heartbeat:
 
     def _ask(self, attempts: dict[str, int]) -> dict[str, int]:
         try:
-            if self._conn is None or self._conn.closed:
-                self._conn = db.connect_sync(self._dsn, name="pgdurable heartbeat")
-            results = queries.heartbeat(
-                self._conn, worker_id=self._worker_id, attempts=attempts, lease=self._lease
-            )
-        except (psycopg.Error, errors.DatabaseUnavailable) as exc:
-            # The leases run on for a while; the next beat tries again.
+            results = self._query(attempts)
+        except Exception as exc:
+            # The leases run on for a while; the next beat tries again, on a new connection.
+            self._close()
             log(
                 logger,
                 logging.WARNING,
                 LogEvent.RENEWAL_FAILED,
                 worker_id=self._worker_id,
                 reason=exc,
+                exc_info=None if db.is_outage(exc) else exc,
             )
             return {}
         busy: dict[str, int] = {}
@@ -147,6 +147,25 @@ class Heartbeat:
                     "lost" if result.outcome == "lost" else "cancel",
                 )
         return busy
+
+    def _query(self, attempts: dict[str, int]) -> list[LeaseResult]:
+        if self._conn is None or self._conn.closed:
+            self._conn = db.connect_sync(self._dsn, name="pgdurable heartbeat")
+        # Leases are at stake: a proxy that has stopped forwarding must not keep us for long.
+        timer = threading.Timer(max(self._interval, MIN_ANSWER_SECONDS), db.hang_up, [self._conn])
+        timer.daemon = True
+        timer.start()
+        try:
+            return queries.heartbeat(
+                self._conn, worker_id=self._worker_id, attempts=attempts, lease=self._lease
+            )
+        finally:
+            timer.cancel()
+
+    def _close(self) -> None:
+        if self._conn is not None:
+            with contextlib.suppress(psycopg.Error):
+                self._conn.close()
 
     def _tell(self, response_id: str, attempt: int, stop: Stop) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile

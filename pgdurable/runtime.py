@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
+from typing import Any
 
 from psycopg_pool import AsyncConnectionPool
 
@@ -17,6 +19,7 @@ from pgdurable.agent import Agent
 from pgdurable.attempt import Bench, Transform
 from pgdurable.config import Dsn, LongRunningSettings
 from pgdurable.enqueuer import Enqueuer
+from pgdurable.errors import RoomFailed
 from pgdurable.listener import Listener
 from pgdurable.logs import LogEvent, log
 from pgdurable.models import EnqueuedResponse, NewEvent
@@ -27,6 +30,9 @@ from pgdurable.worker import BACKSTOP_SECONDS, Worker, new_worker_id
 from pgdurable.writer import Writer
 
 logger = logging.getLogger(__name__)
+
+MAX_HEADERS = 10_000
+Room = Callable[[], Coroutine[Any, Any, None]]
 
 
 def new_response_id() -> str:
@@ -41,8 +47,9 @@ def new_response_id() -> str:
 class Runtime:
     """What a server and a worker of one process share; open it with `async with`.
 
-    `headers` holds the request headers of responses that were posted to this process, for their
-    handlers; they are never stored.
+    `headers` holds the request headers of the latest responses that were posted to this process,
+    for their handlers; they are never stored. Should one of its rooms fail, the process gets a
+    SIGTERM, and leaving raises RoomFailed.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class Runtime:
         self._waker = Waker(dsn.dsn)
         self._enqueuer = Enqueuer(dsn.dsn, settings=settings, agent=agent.name)
         self._listener: Listener | None = None
+        self._failure: BaseException | None = None
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[Runtime]:
@@ -85,23 +93,44 @@ class Runtime:
             if self._with_worker:
                 self.worker = self._make_worker(writer)
             self._listener = Listener(
-                self.dsn.listen_dsn, on_tail=self.hub.news, on_work=self._on_work
+                self.dsn.listen_dsn,
+                on_tail=self.hub.news,
+                on_work=self._on_work,
+                notify=self._waker.notify,
             )
-            rooms = [writer.run, self._waker.run, self._enqueuer.run, self.hub.run, self._poll]
-            rooms.append(self._listener.run)
-            if self.worker is not None:
-                rooms.append(self.worker.run)
-            tasks = [asyncio.create_task(room()) for room in rooms]
-            for task in tasks:
-                task.add_done_callback(_report)
+            tasks = [self._start(room) for room in self._rooms(writer)]
             try:
                 yield self
             finally:
                 if self.worker is not None:
                     await self.worker.stop()
                 for task in tasks:
-                    task.cancel()
-                await asyncio.wait(tasks, timeout=2)
+                    task.remove_done_callback(self._look_why)
+                await db.ended(*tasks)
+        if self._failure is not None:
+            raise RoomFailed from self._failure
+
+    def _rooms(self, writer: Writer) -> list[Room]:
+        rooms = [writer.run, self._waker.run, self._enqueuer.run, self.hub.run, self._poll]
+        if self._listener is not None:
+            rooms.append(self._listener.run)
+        if self.worker is not None:
+            rooms.append(self.worker.run)
+        return rooms
+
+    def _start(self, room: Room) -> asyncio.Task[None]:
+        task = asyncio.create_task(room())
+        task.add_done_callback(self._look_why)
+        return task
+
+    def _look_why(self, ended: asyncio.Task[None]) -> None:
+        """A room runs until it is cancelled. Without one of them the process would take requests
+        that nobody serves; it stops instead, and others take over."""
+        if ended.cancelled() or (exc := ended.exception()) is None or self._failure is not None:
+            return
+        log(logger, logging.CRITICAL, LogEvent.ROOM_FAILED, exc_info=exc)
+        self._failure = exc
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _make_worker(self, writer: Writer) -> Worker:
         bench = Bench(
@@ -128,7 +157,10 @@ class Runtime:
 
     async def enqueue(self, response: NewResponse, headers: dict[str, str]) -> EnqueuedResponse:
         """Make a response durable and start it: here if there is a free slot, else somewhere."""
-        self.headers[response.response_id] = headers
+        if self.worker is not None:
+            self.headers[response.response_id] = headers
+        while len(self.headers) > MAX_HEADERS:  # the oldest: other processes have claimed those
+            del self.headers[next(iter(self.headers))]
         enqueued: EnqueuedResponse | None = None
         try:
             enqueued = await self._enqueuer.enqueue(response)
@@ -139,7 +171,6 @@ class Runtime:
             if self.worker is not None and self.worker.free_slots > 0:
                 self.worker.on_work(None)
             else:
-                self.headers.pop(response.response_id, None)
                 self._waker.work([response.response_id])
         return enqueued
 
@@ -169,8 +200,3 @@ class Runtime:
             fast = self.settings.poll_interval_seconds
             await asyncio.sleep(BACKSTOP_SECONDS if self.listening else fast)
             self.hub.news()
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (exc := task.exception()):
-        log(logger, logging.CRITICAL, LogEvent.REQUEST_FAILED, exc_info=exc)

@@ -133,6 +133,7 @@ class Hub:
         self._owned: set[str] = set()
         self._stale: set[str] = set()
         self._news = asyncio.Event()
+        self._closing = False
 
     @property
     def readers(self) -> int:
@@ -145,6 +146,7 @@ class Hub:
         feed = self._feeds.get(response_id)
         if feed is None:
             feed = self._feeds[response_id] = Feed(response_id)
+            feed.closing = self._closing
         feed.readers += 1
         try:
             yield feed
@@ -164,8 +166,9 @@ class Hub:
             batch = feed.after(cursor)
             if batch is None:
                 batch = await self._read(feed.response_id, cursor)
-                if batch == []:
-                    return  # what the feed knows of is gone: deleted
+                if batch == []:  # what the feed knows of is gone
+                    self.deleted(feed.response_id)
+                    return
             if batch is None:
                 yield []  # the database is away: hold on
             elif batch:
@@ -241,6 +244,7 @@ class Hub:
 
     def close(self) -> None:
         """The process stops: let all readers go, so that they come back elsewhere."""
+        self._closing = True
         for feed in self._feeds.values():
             feed.closing = True
             feed.notify()

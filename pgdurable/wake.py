@@ -36,6 +36,10 @@ class Waker:
         """These responses want a worker."""
         self._add(WORK, ids)
 
+    async def notify(self, channel: str) -> None:
+        """Send an empty notification the way that every wake goes; raises where that fails."""
+        await queries.notify(await self._conn.get(), channel=channel)
+
     def _add(self, channel: str, ids: Iterable[str]) -> None:
         self._ids[channel].update(dict.fromkeys(ids))
         self._news.set()

@@ -13,6 +13,7 @@ import os
 import random
 import secrets
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from importlib.metadata import version
@@ -21,11 +22,10 @@ import psycopg
 
 from pgdurable import db, queries
 from pgdurable.attempt import Attempt, Bench
-from pgdurable.errors import DatabaseUnavailable
 from pgdurable.lease import Heartbeat
 from pgdurable.logs import LogEvent, log
 from pgdurable.models import ClaimedResponse, NewEvent
-from pgdurable.wake import Waker
+from pgdurable.wake import WORK, Waker
 from pgdurable.writer import Stop
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 BACKSTOP_SECONDS = 5.0
 MAX_CLAIM = 200
 MAX_BACKOFF_SECONDS = 5.0
+# No statement of ours holds a row for as long; whoever does is a person.
+LOCK_TIMEOUT = timedelta(milliseconds=500)
 
 
 def new_worker_id() -> str:
@@ -56,6 +58,8 @@ class Worker:
         self._claiming = asyncio.Lock()
         self._backlog = False
         self._stopping = False
+        self._blind_since: float | None = None
+        self._scan_from = 0.0
         self._heartbeat = Heartbeat(
             dsn,
             worker_id=bench.worker_id,
@@ -105,33 +109,45 @@ class Worker:
             async with asyncio.timeout(settings.drain_timeout_seconds):
                 async with self._claiming:  # a claim that is under way still counts
                     pass
-                if self._tasks:
-                    await asyncio.wait(self._tasks)
-        with contextlib.suppress(TimeoutError, psycopg.Error, DatabaseUnavailable):
-            async with asyncio.timeout(settings.cleanup_timeout_seconds):
-                await self._release()
-                await queries.unregister_worker(
-                    await self._claims.get(), worker_id=self._bench.worker_id
-                )
+                await asyncio.gather(*[held.ended() for held in self._attempts.values()])
+        handing_back = asyncio.ensure_future(self._hand_back())
+        await asyncio.wait([handing_back], timeout=settings.cleanup_timeout_seconds)
+        await db.ended(handing_back)
         for attempt in list(self._attempts.values()):
             attempt.forsake()
         self._heartbeat.stop(timeout=1.0)
         log(logger, logging.INFO, LogEvent.WORKER_STOPPED, worker_id=self._bench.worker_id)
 
-    async def _release(self) -> None:
+    async def _hand_back(self) -> None:
         attempts = list(self._attempts.values())
         for attempt in attempts:
             attempt.stop("release")
-        for attempt in attempts:
-            await attempt.ended()
-        released = {a.response_id: a.attempt for a in attempts if a.released}
+        if attempts:
+            # One that cannot end, because its handler or its row is stuck, keeps nobody else.
+            ending = [asyncio.ensure_future(attempt.ended()) for attempt in attempts]
+            await asyncio.wait(ending, timeout=self._settings.cleanup_timeout_seconds / 2)
+            await db.ended(*ending)
+        try:
+            await self._release({a.response_id: a.attempt for a in attempts if a.released})
+            await queries.unregister_worker(
+                await self._claims.get(), worker_id=self._bench.worker_id
+            )
+        except Exception as exc:
+            # Nothing is lost: leases expire, and another worker takes over.
+            log(logger, logging.WARNING, LogEvent.DATABASE_LOST, reason=exc)
+
+    async def _release(self, released: dict[str, int]) -> None:
         if not released:
             return
+        conn = await self._claims.get()
         try:
-            results = await queries.release_responses(await self._claims.get(), attempts=released)
-        except Exception as exc:
-            # Not lost: their leases expire, and another worker takes over.
-            log(logger, logging.WARNING, LogEvent.DATABASE_LOST, reason=exc)
+            results = await queries.release_responses(
+                conn, attempts=released, lock_timeout=LOCK_TIMEOUT
+            )
+        except psycopg.errors.LockNotAvailable:
+            if len(released) > 1:
+                for response_id, attempt in released.items():
+                    await self._release({response_id: attempt})
             return
         for result in results:
             log(
@@ -140,11 +156,9 @@ class Worker:
                 LogEvent.RESPONSE_RELEASED,
                 response_id=result.response_id,
                 worker_id=self._bench.worker_id,
+                outcome=result.outcome,
             )
-        with contextlib.suppress(Exception):
-            await queries.wake(
-                await self._claims.get(), channel="pgdurable_work", ids=list(released)
-            )
+        await queries.wake(conn, channel=WORK, ids=list(released))
 
     async def _forever(
         self, step: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]] | None
@@ -182,6 +196,10 @@ class Worker:
         await asyncio.sleep(interval * random.uniform(1 - fraction, 1))
 
     async def _register(self) -> None:
+        await self._introduce()
+        log(logger, logging.INFO, LogEvent.WORKER_STARTED, worker_id=self._bench.worker_id)
+
+    async def _introduce(self) -> None:
         await queries.register_worker(
             await self._claims.get(),
             worker_id=self._bench.worker_id,
@@ -191,14 +209,14 @@ class Worker:
             concurrency=self._settings.concurrency,
             version=version("pgdurable"),
         )
-        log(logger, logging.INFO, LogEvent.WORKER_STARTED, worker_id=self._bench.worker_id)
 
     async def _claim(self) -> None:
         self._work.clear()
-        self._backlog = True
+        backlog, self._backlog = self._backlog, True
         while self._backlog and self.free_slots > 0:
-            limit = min(self.free_slots, MAX_CLAIM)
             async with self._claiming:
+                if (limit := min(self.free_slots, MAX_CLAIM)) <= 0:
+                    return
                 claimed = await queries.claim_responses(
                     await self._claims.get(),
                     worker_id=self._bench.worker_id,
@@ -208,19 +226,39 @@ class Worker:
                 )
                 self._begin(claimed, LogEvent.RESPONSE_CLAIMED)
             self._backlog = len(claimed) == limit
+            if self._backlog and not backlog and self.free_slots <= 0:
+                # More than we can take, and nobody else may have been told.
+                self._waker.work([claimed[-1].response_id])
 
     async def _take_over(self) -> None:
-        if self.free_slots <= 0:
+        await self._look_after_outage()
+        if self.free_slots <= 0 or time.monotonic() < self._scan_from:
             return
         async with self._claiming:
-            claimed = await queries.take_over_responses(
-                await self._claims.get(),
-                worker_id=self._bench.worker_id,
-                queues=[self._settings.queue],
-                limit=self.free_slots,
-                lease=self._lease,
-            )
+            asked_at = time.monotonic()
+            try:
+                claimed = await queries.take_over_responses(
+                    await self._claims.get(),
+                    worker_id=self._bench.worker_id,
+                    queues=[self._settings.queue],
+                    limit=self.free_slots,
+                    lease=self._lease,
+                )
+            except Exception:
+                self._blind_since = asked_at
+                raise
             self._begin(claimed, LogEvent.RESPONSE_TAKEN_OVER)
+
+    async def _look_after_outage(self) -> None:
+        """When the database was away for so long that the leases of the living have run out too,
+        give their heartbeats the time of one lease before taking anything over."""
+        if self._blind_since is None:
+            return
+        await self._introduce()
+        back_at = time.monotonic()
+        if back_at - self._blind_since > self._lease.total_seconds() / 2:
+            self._scan_from = back_at + self._lease.total_seconds()
+        self._blind_since = None
 
     def _begin(self, claimed: list[ClaimedResponse], event: LogEvent) -> None:
         for response in claimed:
@@ -252,7 +290,7 @@ class Worker:
         response_id = claimed.response_id
         if (stale := self._attempts.get(response_id)) is not None:
             stale.stop("lost")  # we took it over from ourselves: our heartbeat had failed
-        attempt = Attempt(self._bench, claimed)
+        attempt = Attempt(self._bench, claimed, self._ended)
         self._attempts[response_id] = attempt
         self._heartbeat.hold(response_id, attempt.attempt)
         hub = self._bench.hub
@@ -267,8 +305,8 @@ class Worker:
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._done(done, attempt))
 
-    def _done(self, task: asyncio.Task[None], attempt: Attempt) -> None:
-        self._tasks.discard(task)
+    def _ended(self, attempt: Attempt) -> None:
+        """The response is over or not ours: the slot is free, even if the handler goes on."""
         self._heartbeat.drop(attempt.response_id, attempt.attempt)
         if self._attempts.get(attempt.response_id) is attempt:
             del self._attempts[attempt.response_id]
@@ -276,6 +314,10 @@ class Worker:
             self._bench.headers.pop(attempt.response_id, None)
         if self._backlog:
             self._work.set()
+
+    def _done(self, task: asyncio.Task[None], attempt: Attempt) -> None:
+        self._tasks.discard(task)
+        attempt.forsake()
         if not task.cancelled() and (exc := task.exception()):
             log(logger, logging.ERROR, LogEvent.HANDLER_FAILED, exc_info=exc)
 

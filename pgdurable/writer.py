@@ -2,16 +2,21 @@
 
 What arrives while a flush is in flight goes into the next one. One flush is one transaction: an
 append for every response that has news, a finish for every one that ends. The expected last_seq
-travels along, so a flush whose commit has an unknown end is simply sent again.
+travels along, so a flush whose commit has an unknown end is simply sent again. A response whose row
+somebody holds in an open transaction leaves the queue until they let go, so that the others do not
+wait for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Literal, NamedTuple
+
+import psycopg
 
 from pgdurable import db, queries
 from pgdurable.errors import LeaseLost
@@ -24,6 +29,9 @@ logger = logging.getLogger(__name__)
 MAX_BUFFERED_EVENTS = 2048
 MAX_BUFFERED_BYTES = 8 * 1024 * 1024
 MAX_BACKOFF_SECONDS = 2.0
+# No statement of ours holds a row for as long; whoever does is a person.
+LOCK_TIMEOUT = timedelta(milliseconds=500)
+HELD_PAUSE_SECONDS = 0.1
 
 Stop = Literal["lost", "cancel"]
 Publish = Callable[[str, int, int, Sequence[NewEvent]], None]
@@ -32,8 +40,9 @@ Publish = Callable[[str, int, int, Sequence[NewEvent]], None]
 class Log:
     """One attempt's end of its response's log: append now, durable soon.
 
-    `last_seq` counts what has been handed in. `on_stop` is called once the database says that
-    the lease is lost or that the client wants to cancel.
+    `last_seq` counts what has been handed in. `held` while somebody else's transaction keeps the
+    response's row. `on_stop` is called once the database says that the lease is lost or that the
+    client wants to cancel.
     """
 
     def __init__(
@@ -48,6 +57,7 @@ class Log:
         self.attempt = attempt
         self.last_seq = last_seq
         self.lost = False
+        self.held = False
         self.on_stop = on_stop
         self._writer = writer
         self._pending: list[NewEvent] = []
@@ -85,6 +95,10 @@ class Log:
     def _enqueue(self, events: Sequence[NewEvent]) -> None:
         self._writer.buffered_events += len(events)
         self._writer.buffered_bytes += sum([len(event.body) for event in events])
+        if not self.held:
+            self._queue()
+
+    def _queue(self) -> None:
         if not self._queued:
             self._queued = True
             self._writer.add(self)
@@ -102,10 +116,13 @@ class Log:
     def settle(self, outcome: str) -> None:
         """The flush is over."""
         settled, self._settled = self._settled, None
+        self.held = False
         if outcome == "lost":
             self.lost = True
             self._pending.clear()
             self._terminal = None
+        elif self._pending or self._terminal is not None:
+            self._queue()
         if settled is not None and not settled.done():
             settled.set_result(None)
         if outcome in ("lost", "cancel"):
@@ -143,7 +160,10 @@ class Writer:
         self._wake = wake
         self._conn = db.OwnConnection(dsn, name="pgdurable writer")
         self._logs: list[Log] = []
+        self._held: deque[_Entry] = deque()
+        self._held_conn = db.OwnConnection(dsn, name="pgdurable held rows")
         self._news = asyncio.Event()
+        self._held_news = asyncio.Event()
         self._room = asyncio.Event()
         self.buffered_events = 0
         self.buffered_bytes = 0
@@ -169,24 +189,30 @@ class Writer:
     async def run(self) -> None:
         """Flush until cancelled."""
         try:
-            while True:
-                await self._news.wait()
-                self._news.clear()
-                logs, self._logs = self._logs, []
-                batch = [log_.take() for log_ in logs]
-                self.buffered_events = self.buffered_bytes = 0
-                self._room.set()
-                await self._flush(batch)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._flush_news())
+                group.create_task(self._flush_held())
         finally:
             await self._conn.close()
+            await self._held_conn.close()
+
+    async def _flush_news(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            logs, self._logs = self._logs, []
+            batch = [log_.take() for log_ in logs]
+            self.buffered_events = self.buffered_bytes = 0
+            self._room.set()
+            await self._flush(batch)
 
     async def _flush(self, batch: list[_Entry]) -> None:
         delay = 0.05
         while True:
             try:
-                outcomes = await self._write(batch)
+                outcomes = await self._write(self._conn, batch)
             except Exception as exc:
-                if not db.is_outage(exc):
+                if isinstance(exc, psycopg.errors.LockNotAvailable) or not db.is_outage(exc):
                     await self._flush_singly(batch, exc)
                     return
                 log(logger, logging.WARNING, LogEvent.FLUSH_RETRIED, reason=exc, seconds=delay)
@@ -197,12 +223,29 @@ class Writer:
                 return
 
     async def _flush_singly(self, batch: list[_Entry], exc: Exception) -> None:
-        """Something in the batch is unacceptable to the database: find it, spare the others."""
+        """Something in the batch cannot be written now, or never: find it, spare the others."""
         if len(batch) > 1:
             for entry in batch:
                 await self._flush([entry])
-            return
-        (entry,) = batch
+        elif isinstance(exc, psycopg.errors.LockNotAvailable):
+            self._hold(batch[0], exc)
+        else:
+            self._refuse(batch[0], exc)
+
+    def _hold(self, entry: _Entry, exc: Exception) -> None:
+        log(
+            logger,
+            logging.WARNING,
+            LogEvent.RESPONSE_HELD,
+            response_id=entry.log.response_id,
+            attempt=entry.log.attempt,
+            reason=exc,
+        )
+        entry.log.held = True
+        self._held.append(entry)
+        self._held_news.set()
+
+    def _refuse(self, entry: _Entry, exc: Exception) -> None:
         log(
             logger,
             logging.ERROR,
@@ -211,9 +254,29 @@ class Writer:
             attempt=entry.log.attempt,
             reason=exc,
         )
-        self._settle(batch, ["lost"])
+        self._settle([entry], ["lost"])
 
-    async def _write(self, batch: list[_Entry]) -> list[str]:
+    async def _flush_held(self) -> None:
+        """The held responses, in turn, until each is let go."""
+        while True:
+            await self._held_news.wait()
+            self._held_news.clear()
+            while self._held:
+                entry = self._held[0]
+                try:
+                    outcomes = await self._write(self._held_conn, [entry])
+                except Exception as exc:
+                    self._held.rotate(-1)
+                    if db.is_outage(exc):  # the lock among others
+                        await asyncio.sleep(HELD_PAUSE_SECONDS)
+                    else:
+                        self._held.remove(entry)
+                        self._refuse(entry, exc)
+                else:
+                    self._held.popleft()
+                    self._settle([entry], outcomes)
+
+    async def _write(self, conn: db.OwnConnection, batch: list[_Entry]) -> list[str]:
         appends = [
             Append(entry.log.response_id, entry.log.attempt, entry.last_seq, entry.events)
             for entry in batch
@@ -229,11 +292,14 @@ class Writer:
             if entry.terminal is not None
         ]
         appended, finished = await queries.append_and_finish(
-            await self._conn.get(), appends, finishes, lease=self._lease
+            await conn.get(), appends, finishes, lease=self._lease, lock_timeout=LOCK_TIMEOUT
         )
         # A repeated flush finds a response that it has finished before: the finish decides.
-        ends = {result.response_id: result.outcome for result in finished}
-        return [ends.get(result.response_id, result.outcome) for result in appended]
+        ends = iter(finished)
+        return [
+            (result if entry.terminal is None else next(ends)).outcome
+            for entry, result in zip(batch, appended, strict=True)
+        ]
 
     def _settle(self, batch: list[_Entry], outcomes: Sequence[str]) -> None:
         news: list[str] = []

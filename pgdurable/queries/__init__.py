@@ -16,6 +16,7 @@ from pgdurable.queries.inspecting import (
 from pgdurable.queries.operating import (
     cancel_response,
     delete_response,
+    notify,
     prune_responses,
     register_worker,
     retry_response,
@@ -74,6 +75,7 @@ __all__ = [
     "get_response",
     "heartbeat",
     "list_responses",
+    "notify",
     "previous_events",
     "prune_responses",
     "read_chain",

@@ -69,13 +69,20 @@ async def prune_responses(conn: Conn, *, older_than: timedelta, limit: int) -> i
 
 async def wake(conn: Conn, *, channel: str, ids: Sequence[str]) -> None:
     """Tell listeners which responses have news; a hint, so it is not worth a WAL flush."""
-    await conn.execute(
+    await fetch_values(
+        conn,
         """
         with hint as (select set_config('synchronous_commit', 'off', true))
         select pgdurable.wake(p_channel => %(channel)s, p_ids => %(ids)s::text[]) from hint
         """,
-        {"channel": channel, "ids": list(ids)},
+        channel=channel,
+        ids=list(ids),
     )
+
+
+async def notify(conn: Conn, *, channel: str) -> None:
+    """Send an empty notification: how a listener checks that it hears."""
+    await fetch_values(conn, "select pg_catalog.pg_notify(%(channel)s, '')", channel=channel)
 
 
 async def register_worker(

@@ -16,7 +16,7 @@ from pgdurable.models import (
     Status,
     StoredItem,
 )
-from pgdurable.queries.rows import Conn, fetch, fetch_values
+from pgdurable.queries.rows import Conn, fetch, fetch_tuples, fetch_values
 
 
 async def get_response(conn: Conn, *, response_id: str, principal: str) -> ResponseSnapshot:
@@ -38,22 +38,20 @@ async def get_response(conn: Conn, *, response_id: str, principal: str) -> Respo
 
 async def read_events(conn: Conn, cursors: dict[str, int], *, limit: int = 1000) -> list[Event]:
     """Up to `limit` events per response after its cursor, in order."""
-    async with conn.cursor() as cursor:
-        await cursor.execute(
-            """
-            select * from pgdurable.read_events(
-              p_response_ids => %(response_ids)s::text[],
-              p_cursors      => %(cursors)s::bigint[],
-              p_limit        => %(limit)s::integer
-            )
-            """,
-            {
-                "response_ids": list(cursors),
-                "cursors": list(cursors.values()),
-                "limit": limit,
-            },
+    rows = await fetch_tuples(
+        conn,
+        """
+        select * from pgdurable.read_events(
+          p_response_ids => %(response_ids)s::text[],
+          p_cursors      => %(cursors)s::bigint[],
+          p_limit        => %(limit)s::integer
         )
-        return [Event._make(row) for row in await cursor.fetchall()]
+        """,
+        response_ids=list(cursors),
+        cursors=list(cursors.values()),
+        limit=limit,
+    )
+    return [Event._make(row) for row in rows]
 
 
 async def existing_responses(conn: Conn, response_ids: Sequence[str]) -> set[str]:
@@ -69,19 +67,18 @@ async def existing_responses(conn: Conn, response_ids: Sequence[str]) -> set[str
 
 async def previous_events(conn: Conn, *, response_id: str, attempt: int) -> list[Event]:
     """Everything that the attempts before this one appended."""
-    rows: list[Event] = []
-    async with conn.cursor() as cursor:
-        await cursor.execute(
-            """
-            select * from pgdurable.previous_events(
-              p_response_id => %(response_id)s,
-              p_attempt     => %(attempt)s::integer
-            )
-            """,
-            {"response_id": response_id, "attempt": attempt},
+    rows = await fetch_tuples(
+        conn,
+        """
+        select * from pgdurable.previous_events(
+          p_response_id => %(response_id)s,
+          p_attempt     => %(attempt)s::integer
         )
-        rows.extend(Event._make(row) for row in await cursor.fetchall())
-    return rows
+        """,
+        response_id=response_id,
+        attempt=attempt,
+    )
+    return [Event._make(row) for row in rows]
 
 
 async def get_request(conn: Conn, *, response_id: str, principal: str) -> bytes:

@@ -6,27 +6,35 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row, scalar_row, tuple_row
 
-from pgdurable import errors
+from pgdurable import db, errors
 
 T = TypeVar("T")
 Conn = AsyncConnection[Any]
 
 
 async def fetch(conn: Conn, kind: type[T], query: str, **args: Any) -> list[T]:
-    try:
-        async with conn.cursor(row_factory=class_row(kind)) as cursor:
-            await cursor.execute(query, args)
-            return await cursor.fetchall()
-    except psycopg.Error as exc:
-        raise errors.from_database(exc) from exc
+    return await _fetch(conn, class_row(kind), query, args)
 
 
 async def fetch_values(conn: Conn, query: str, **args: Any) -> list[Any]:
+    return await _fetch(conn, scalar_row, query, args)
+
+
+async def fetch_tuples(conn: Conn, query: str, **args: Any) -> list[tuple[Any, ...]]:
+    return await _fetch(conn, tuple_row, query, args)
+
+
+async def _fetch(conn: Conn, factory: Any, query: str, args: dict[str, Any]) -> list[Any]:
     try:
-        async with conn.cursor(row_factory=scalar_row) as cursor:
-            await cursor.execute(query, args)
-            return await cursor.fetchall()
+        with db.answered(conn):
+            async with conn.cursor(row_factory=factory) as cursor:
+                await cursor.execute(query, args)
+                return await cursor.fetchall()
+    except psycopg.errors.ReadOnlySqlTransaction:
+        # A standby, or a primary that has become one: the next connection may find the other.
+        await conn.close()
+        raise
     except psycopg.Error as exc:
         raise errors.from_database(exc) from exc

@@ -20,6 +20,9 @@ from pgdurable.models import (
 )
 from pgdurable.queries.rows import Conn, fetch, fetch_values
 
+# Postgres takes a lock_timeout of 0 for none.
+WITHOUT_LIMIT = timedelta(0)
+
 
 class NewResponse(NamedTuple):
     """One response to enqueue; `request` and `fields` are compact JSON, `metadata` too."""
@@ -220,7 +223,9 @@ select * from pgdurable.append_events(
   p_types        => %(a_types)s,
   p_item_ids     => %(a_item_ids)s,
   p_bodies       => %(a_bodies)s,
-  p_lease        => %(a_lease)s
+  p_lease        => case
+    when set_config('lock_timeout', %(lock_timeout)s, true) is not null then %(a_lease)s::interval
+  end
 )
 """
 _FINISH_RESPONSES = """
@@ -236,7 +241,9 @@ select * from pgdurable.finish_responses(
 _APPEND_AND_FINISH = f"{_APPEND_EVENTS} union all {_FINISH_RESPONSES}"
 
 
-def _append_args(appends: Sequence[Append], lease: timedelta) -> dict[str, Any]:
+def _append_args(
+    appends: Sequence[Append], lease: timedelta, lock_timeout: timedelta
+) -> dict[str, Any]:
     events = [event for append in appends for event in append.events]
     return {
         "a_response_ids": [append.response_id for append in appends],
@@ -247,6 +254,7 @@ def _append_args(appends: Sequence[Append], lease: timedelta) -> dict[str, Any]:
         "a_item_ids": "\n".join([event.item_id or "" for event in events]),
         "a_bodies": _lines([event.body for event in events]),
         "a_lease": lease,
+        "lock_timeout": _milliseconds(lock_timeout),
     }
 
 
@@ -261,11 +269,20 @@ def _finish_args(finishes: Sequence[Finish]) -> dict[str, Any]:
     }
 
 
+def _milliseconds(lock_timeout: timedelta) -> str:
+    return str(int(lock_timeout.total_seconds() * 1000))
+
+
 async def append_events(
-    conn: Conn, appends: Sequence[Append], *, lease: timedelta
+    conn: Conn,
+    appends: Sequence[Append],
+    *,
+    lease: timedelta,
+    lock_timeout: timedelta = WITHOUT_LIMIT,
 ) -> list[WriteResult]:
     """Append to many logs; an answer per response, in order. Repeating it changes nothing."""
-    return await fetch(conn, WriteResult, _APPEND_EVENTS, **_append_args(appends, lease))
+    args = _append_args(appends, lease, lock_timeout)
+    return await fetch(conn, WriteResult, _APPEND_EVENTS, **args)
 
 
 async def finish_responses(conn: Conn, finishes: Sequence[Finish]) -> list[WriteResult]:
@@ -274,14 +291,20 @@ async def finish_responses(conn: Conn, finishes: Sequence[Finish]) -> list[Write
 
 
 async def append_and_finish(
-    conn: Conn, appends: Sequence[Append], finishes: Sequence[Finish], *, lease: timedelta
+    conn: Conn,
+    appends: Sequence[Append],
+    finishes: Sequence[Finish],
+    *,
+    lease: timedelta,
+    lock_timeout: timedelta = WITHOUT_LIMIT,
 ) -> tuple[list[WriteResult], list[WriteResult]]:
     """The writer's flush: both calls, in this order, in one statement and one transaction.
 
     `appends` names every response, those that only finish with no events, so that all row locks
-    are taken in one order.
+    are taken in one order. Raises psycopg's LockNotAvailable when somebody holds one of the rows
+    for longer than `lock_timeout`.
     """
-    args = _append_args(appends, lease)
+    args = _append_args(appends, lease, lock_timeout)
     if not finishes:
         return await fetch(conn, WriteResult, _APPEND_EVENTS, **args), []
     args |= _finish_args(finishes)
@@ -289,17 +312,26 @@ async def append_and_finish(
     return results[: len(appends)], results[len(appends) :]
 
 
-async def release_responses(conn: Conn, *, attempts: dict[str, int]) -> list[WriteResult]:
-    """Give these attempts' responses back to the queue, their retry budget untouched."""
+async def release_responses(
+    conn: Conn, *, attempts: dict[str, int], lock_timeout: timedelta = WITHOUT_LIMIT
+) -> list[WriteResult]:
+    """Give these attempts' responses back to the queue, their retry budget untouched.
+
+    Raises psycopg's LockNotAvailable as `append_and_finish` does.
+    """
     return await fetch(
         conn,
         WriteResult,
         """
         select * from pgdurable.release_responses(
           p_response_ids => %(response_ids)s::text[],
-          p_attempts     => %(attempts)s::integer[]
+          p_attempts     => case
+            when set_config('lock_timeout', %(lock_timeout)s, true) is not null
+            then %(attempts)s::integer[]
+          end
         )
         """,
         response_ids=list(attempts),
         attempts=list(attempts.values()),
+        lock_timeout=_milliseconds(lock_timeout),
     )
