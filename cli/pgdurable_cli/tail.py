@@ -72,7 +72,10 @@ async def _follow(conn: Conn, dsn: Dsn, response_id: str, cursor: int) -> None:
         if ids is None or response_id in ids:
             news.set()
 
-    listener = Listener(dsn.listen_dsn, on_tail=on_tail, on_work=lambda ids: None)
+    async def notify(channel: str) -> None:
+        await queries.notify(conn, channel=channel)
+
+    listener = Listener(dsn.listen_dsn, on_tail=on_tail, on_work=lambda ids: None, notify=notify)
     listening = asyncio.create_task(listener.run())
     try:
         while True:
@@ -84,8 +87,7 @@ async def _follow(conn: Conn, dsn: Dsn, response_id: str, cursor: int) -> None:
                 async with asyncio.timeout(BACKSTOP_SECONDS):
                     await news.wait()
     finally:
-        listening.cancel()
-        await asyncio.wait([listening])
+        await db.ended(listening)
 
 
 async def _print_stored(conn: Conn, response_id: str, cursor: int) -> tuple[int, bool]:
