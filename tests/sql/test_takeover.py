@@ -1,0 +1,201 @@
+"""sql/25_takeover.sql: a silent worker's response goes to another one, or ends."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from pgdurable import queries
+from pgdurable.errors import LeaseLost
+from pgdurable.models import Status
+from tests.support.clock import Clock
+from tests.support.engine import (
+    LEASE,
+    PAST_LEASE,
+    Conn,
+    added,
+    append,
+    attempts_of,
+    delta,
+    done,
+    enqueue,
+    finish,
+    log_of,
+    release,
+    start,
+    state,
+    take_over,
+    value,
+)
+
+
+async def test_a_live_lease_is_left_alone(db: Conn, clock: Clock) -> None:
+    await start(db)
+    assert await take_over(db) == []
+    clock.advance(LEASE - timedelta(seconds=1))
+    assert await take_over(db) == []
+
+
+async def test_an_expired_one_goes_to_the_next_attempt(db: Conn, clock: Clock) -> None:
+    first = await start(db)
+    await append(db, first)
+    clock.advance(PAST_LEASE)
+    (second,) = await take_over(db, "b")
+    assert (second.attempt, second.status, second.resumed) == (2, Status.IN_PROGRESS, True)
+    assert second.request == first.request
+    row = await state(db, first.response_id)
+    assert (row["worker_id"], row["failed_attempts"], row["attempt"]) == ("b", 1, 2)
+    assert row["lease_expires_at"] > clock.now()
+    assert await attempts_of(db, first.response_id) == [
+        (1, "a", "claim", False, "lost"),
+        (2, "b", "takeover", True, None),
+    ]
+
+
+async def test_the_old_attempt_can_write_nothing_any_more(db: Conn, clock: Clock) -> None:
+    first = await start(db)
+    await append(db, first)
+    clock.advance(PAST_LEASE)
+    await take_over(db)
+    before = await log_of(db, first.response_id)
+    for after in range(5):
+        assert (await append(db, first, after=after)).outcome == "lost"
+        assert (await finish(db, first, after=after)).outcome == "lost"
+    assert (await release(db, first)).outcome == "lost"
+    with pytest.raises(LeaseLost):
+        await queries.upsert_conversation_alias(
+            db,
+            principal="",
+            base="c",
+            current="x",
+            response_id=first.response_id,
+            attempt=first.attempt,
+        )
+    assert await log_of(db, first.response_id) == before
+
+
+async def test_the_budget_counts_silent_workers_the_first_included(
+    db: Conn, clock: Clock
+) -> None:
+    response_id = (await start(db, max_attempts=3)).response_id
+    statuses = []
+    for _ in range(3):
+        clock.advance(PAST_LEASE)
+        (taken,) = await take_over(db)
+        statuses.append((taken.attempt, taken.status))
+    assert statuses == [
+        (2, Status.IN_PROGRESS),
+        (3, Status.IN_PROGRESS),
+        (3, Status.FAILED),
+    ]
+    row = await state(db, response_id)
+    assert (row["attempt"], row["failed_attempts"], row["max_attempts"]) == (3, 3, 3)
+    assert await take_over(db) == []
+
+
+async def test_past_the_deadline_it_ends_although_attempts_are_left(
+    db: Conn, clock: Clock
+) -> None:
+    await start(db, deadline=LEASE)
+    clock.advance(PAST_LEASE)
+    assert [taken.status for taken in await take_over(db)] == [Status.FAILED]
+
+
+async def test_before_the_deadline_it_goes_on_and_the_deadline_is_told(
+    db: Conn, clock: Clock
+) -> None:
+    held = await start(db, deadline=timedelta(minutes=5))
+    clock.advance(PAST_LEASE)
+    (taken,) = await take_over(db)
+    assert taken.status is Status.IN_PROGRESS
+    assert taken.deadline_at == held.deadline_at is not None
+
+
+async def test_one_that_was_asked_to_stop_is_cancelled_not_resumed(
+    db: Conn, clock: Clock
+) -> None:
+    held = await start(db)
+    await append(db, held, added("msg_1", 0), done("msg_1", 0), delta())
+    await queries.cancel_response(db, response_id=held.response_id, principal="")
+    clock.advance(PAST_LEASE)
+    (taken,) = await take_over(db)
+    assert taken.status is Status.CANCELLED
+    assert (await state(db, held.response_id))["status"] == "cancelled"
+
+
+async def test_a_queued_one_past_its_deadline_fails(db: Conn, clock: Clock) -> None:
+    response_id = await enqueue(db, deadline=timedelta(seconds=5))
+    clock.advance(timedelta(seconds=6))
+    (taken,) = await take_over(db)
+    assert (taken.response_id, taken.status, taken.attempt) == (response_id, Status.FAILED, 0)
+
+
+async def test_only_the_queues_that_were_named(db: Conn, clock: Clock) -> None:
+    for queue in ("x", "y"):
+        await enqueue(db, queue=queue)
+        await enqueue(db, queue=queue, deadline=timedelta(seconds=1))
+    for worker in ("a", "b"):
+        await queries.claim_responses(
+            db, worker_id=worker, queues=["x", "y"], limit=9, lease=LEASE
+        )
+    clock.advance(PAST_LEASE)
+    assert await take_over(db, queues=["z"]) == []
+    taken = await take_over(db, queues=["x"])
+    queues = [(await state(db, held.response_id))["queue"] for held in taken]
+    assert queues == ["x", "x"]
+
+
+async def test_a_sweep_is_bounded_and_the_longest_silent_go_first(
+    db: Conn, clock: Clock
+) -> None:
+    ids = []
+    for _ in range(5):
+        ids.append((await start(db)).response_id)
+        clock.advance(timedelta(seconds=1))
+    clock.advance(PAST_LEASE)
+    taken = [held.response_id for held in await take_over(db, limit=2)]
+    taken += [held.response_id for held in await take_over(db, limit=9)]
+    assert sorted(taken[:2]) == sorted(ids[:2])
+    assert sorted(taken) == sorted(ids)
+
+
+async def test_a_full_batch_that_ends_does_not_hide_the_others(db: Conn, clock: Clock) -> None:
+    for _ in range(3):
+        await start(db, max_attempts=1)
+    healthy = await start(db)
+    clock.advance(PAST_LEASE)
+    statuses = []
+    while taken := await take_over(db, limit=2):
+        statuses += [held.status for held in taken]
+    assert sorted(statuses) == ["failed", "failed", "failed", "in_progress"]
+    assert (await state(db, healthy.response_id))["attempt"] == 2
+
+
+async def test_a_row_that_somebody_holds_is_passed_over(
+    dsn: str, db: Conn, clock: Clock
+) -> None:
+    held, other = await start(db), await start(db)
+    clock.advance(PAST_LEASE)
+    with psycopg.connect(dsn) as person:
+        person.execute(
+            "select from pgdurable.responses where response_id = %s for update",
+            [held.response_id],
+        )
+        assert [taken.response_id for taken in await take_over(db)] == [other.response_id]
+    assert [taken.response_id for taken in await take_over(db)] == [held.response_id]
+
+
+async def test_it_is_all_there_or_nothing(db: Conn, clock: Clock) -> None:
+    """A takeover that fails half-way (here: at its event) leaves the response as it was."""
+    held = await start(db, conversation="c")
+    await append(db, held)
+    clock.advance(PAST_LEASE)
+    before = await state(db, held.response_id)
+    await db.execute("alter table pgdurable.events add constraint no check (seq < 3) not valid")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await take_over(db)
+    assert await state(db, held.response_id) == before
+    assert await value(db, "select count(*) from pgdurable.conversation_aliases") == 0
+    assert await attempts_of(db, held.response_id) == [(1, "a", "claim", False, None)]
