@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from pgdurable import Agent, AgentRequest, Context, LongRunningAgentServer, listener
+from pgdurable import Agent, AgentRequest, Context, LongRunningAgentServer, db, listener
 
 QUICK = {
     "heartbeat_interval_seconds": 0.3,
@@ -28,8 +28,10 @@ QUICK = {
 
 agent = Agent("crash")
 _given: dict[str, Any] = json.loads(os.environ.get("CRASH_SETTINGS", "{}"))
-# The deaf are found out sooner than in real life, where a test would wait for 15 s.
+# The deaf and the silent are found out sooner than in real life, where a test would wait long.
 listener.CHECK_SECONDS = _given.pop("check_seconds", listener.CHECK_SECONDS)
+_answer_seconds = _given.pop("answer_seconds", db.ANSWER_SECONDS)
+db.answered.__wrapped__.__defaults__ = (_answer_seconds,)  # type: ignore[attr-defined]
 server = LongRunningAgentServer(agent=agent, **{**QUICK, **_given})
 
 

@@ -63,7 +63,9 @@ async def outcome(conn: Conn, response_id: str) -> Outcome:
             [response_id],
         )
     ).fetchall()
-    return Outcome(*state, [Row(seq, a, kind, body.encode()) for seq, a, kind, body in rows])
+    status, attempt, failed_attempts, last_seq = state
+    log = [Row(seq, a, kind, body.encode()) for seq, a, kind, body in rows]
+    return Outcome(status, attempt, failed_attempts, last_seq, log)
 
 
 async def check_finished(conn: Conn, response_id: str) -> Outcome:

@@ -18,7 +18,7 @@ GIVE_UP_SECONDS = 45.0
 class Recording:
     """One response, as one client saw it: `frames` in the order of their arrival.
 
-    `where()` is asked for a server's URL at every connection.
+    `follow` takes a server's URL, or a function that is asked for one at every connection.
     """
 
     def __init__(self, response_id: str) -> None:
@@ -32,12 +32,15 @@ class Recording:
     def cursor(self) -> int:
         return self.frames[-1][0] if self.frames else -1
 
-    async def follow(self, session: aiohttp.ClientSession, where: Callable[[], str]) -> Recording:
+    async def follow(
+        self, session: aiohttp.ClientSession, where: str | Callable[[], str]
+    ) -> Recording:
         """To `[DONE]`, through as many connections as it takes."""
         give_up_at = time.monotonic() + GIVE_UP_SECONDS
         while not self.done:
             assert time.monotonic() < give_up_at, f"{self.response_id} got as far as {self.cursor}"
-            url = f"{where()}/responses/{self.response_id}?stream=true&starting_after={self.cursor}"
+            server = where if isinstance(where, str) else where()
+            url = f"{server}/responses/{self.response_id}?stream=true&starting_after={self.cursor}"
             try:
                 async with asyncio.timeout(GIVE_UP_SECONDS), session.get(url) as answer:
                     if answer.status == 200:

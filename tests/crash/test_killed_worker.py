@@ -41,7 +41,7 @@ async def test_a_successor_completes_what_a_killed_worker_has_begun(
     workers = [nodes.start(dsn, "--no-server").until_ready() for _ in range(2)]
     url = front.url
     recordings = await posted(session, url, 4, "text 40 0.05")
-    following = [asyncio.create_task(r.follow(session, lambda: url)) for r in recordings]
+    following = [asyncio.create_task(r.follow(session, url)) for r in recordings]
     await wait_until(lambda: all(len(r.frames) > 10 for r in recordings))
 
     pid = await owner_of(conn, recordings[0].response_id)
@@ -110,7 +110,7 @@ async def kill_workers(
     workers = [worker() for _ in range(3)]
     url = front.url
     recordings = await posted(session, url, responses, "text 30 0.05")
-    following = [asyncio.create_task(r.follow(session, lambda: url)) for r in recordings]
+    following = [asyncio.create_task(r.follow(session, url)) for r in recordings]
     for _ in range(kills):
         await asyncio.sleep(2)
         killed = choose.randrange(len(workers))

@@ -1,0 +1,131 @@
+"""Postgres goes away and comes back; connections break; single backends are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import aiohttp
+import psycopg
+import pytest
+
+from tests.crash.fleet import Node, Nodes
+from tests.crash.invariants import Conn, Outcome, check_all
+from tests.crash.postgres import Postgres
+from tests.crash.recording import Recording, post, posted, text_of, words
+from tests.support.waiting import wait_until
+
+Fault = Callable[[], None]
+Connect = Callable[[], Awaitable[Conn]]
+
+
+@pytest.fixture
+async def pair(postgres: Postgres, nodes: Nodes) -> list[Node]:
+    """Two processes that serve and work; leases are long enough for an outage."""
+    started = [nodes.start(postgres.dsn, heartbeat_stale_threshold_seconds=4) for _ in range(2)]
+    return [node.until_ready() for node in started]
+
+
+@pytest.fixture
+async def afterwards(postgres: Postgres) -> AsyncIterator[Connect]:
+    """Connects to that server, when its faults are over."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def connect() -> Conn:
+            connecting = psycopg.AsyncConnection.connect(postgres.dsn, autocommit=True)
+            return await stack.enter_async_context(await connecting)
+
+        yield connect
+
+
+async def run_through(
+    pair: list[Node], session: aiohttp.ClientSession, afterwards: Connect, fault: Fault
+) -> tuple[list[Recording], list[Outcome]]:
+    """Eight responses, followed on both processes, while the fault happens in mid-stream."""
+    urls = [node.url for node in pair]
+    recordings = await posted(session, urls[0], 8, "text 50 0.04")
+    following = [
+        asyncio.create_task(r.follow(session, urls[n % 2])) for n, r in enumerate(recordings)
+    ]
+    await wait_until(lambda: all(len(r.frames) > 5 for r in recordings))
+    await asyncio.to_thread(fault)
+    await asyncio.gather(*following)
+    outcomes = await check_all(await afterwards(), recordings)
+    assert {text_of(found.terminal) for found in outcomes} == {words(50)}
+    return recordings, outcomes
+
+
+async def test_an_immediate_stop_and_a_restart_lose_nothing(
+    postgres: Postgres, pair: list[Node], session: aiohttp.ClientSession, afterwards: Connect
+) -> None:
+    def restart() -> None:
+        postgres.stop()
+        postgres.start()
+
+    _, outcomes = await run_through(pair, session, afterwards, restart)
+
+    assert [found.attempt for found in outcomes] == [1] * 8, "the living lost their leases"
+
+
+async def test_an_outage_longer_than_the_lease_takes_nothing_from_the_living(
+    postgres: Postgres, nodes: Nodes, session: aiohttp.ClientSession, afterwards: Connect
+) -> None:
+    pair = [nodes.start(postgres.dsn).until_ready() for _ in range(2)]
+
+    def outage() -> None:
+        postgres.stop()
+        time.sleep(3)  # more than two leases
+        postgres.start()
+
+    _, outcomes = await run_through(pair, session, afterwards, outage)
+
+    assert [found.attempt for found in outcomes] == [1] * 8
+
+
+async def test_every_connection_terminated_again_and_again_loses_nothing(
+    postgres: Postgres, pair: list[Node], session: aiohttp.ClientSession, afterwards: Connect
+) -> None:
+    def terminate() -> None:
+        for _ in range(6):
+            assert postgres.terminate_backends() > 0
+            time.sleep(0.2)
+
+    _, outcomes = await run_through(pair, session, afterwards, terminate)
+
+    assert [found.attempt for found in outcomes] == [1] * 8
+
+
+async def test_a_killed_backend_which_restarts_the_cluster_loses_nothing(
+    postgres: Postgres, pair: list[Node], session: aiohttp.ClientSession, afterwards: Connect
+) -> None:
+    def kill() -> None:
+        os.kill(random.choice(postgres.backends()), signal.SIGKILL)
+
+    _, outcomes = await run_through(pair, session, afterwards, kill)
+
+    assert [found.attempt for found in outcomes] == [1] * 8
+
+
+async def test_a_post_during_an_outage_is_refused_or_kept_and_works_again_afterwards(
+    postgres: Postgres, nodes: Nodes, session: aiohttp.ClientSession, afterwards: Connect
+) -> None:
+    node = nodes.start(postgres.dsn)
+    url = node.url
+    postgres.stop()
+    body = {"input": "text 2 0", "background": True}
+    async with session.post(f"{url}/responses", json=body) as refused:
+        assert refused.status == 503
+        assert refused.headers["retry-after"]
+        assert (await refused.json())["error"]["type"] == "server_error"
+    postgres.start()
+
+    recording = Recording(await post(session, url, "text 2 0"))
+    await recording.follow(session, url)
+
+    (found,) = await check_all(await afterwards(), [recording])
+    assert found.status == "completed"
