@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
+from tests.clients.running import Reports
 from tests.clients.serving import Fleet, Server, serving
 
 HERE = Path(__file__).parent
@@ -72,3 +73,9 @@ def fleet(admin: psycopg.Connection[TupleRow], admin_dsn: str, template: str) ->
         contextlib.ExitStack() as stack,
     ):
         yield Fleet(dsn, stack)
+
+
+@pytest.fixture(scope="session")
+def reports() -> Reports:
+    """What the clients' scripts have said."""
+    return Reports()

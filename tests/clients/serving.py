@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.support.processes import Process
 
@@ -54,3 +55,16 @@ class Fleet:
         while len(self._workers) < self.WORKERS:
             self._workers.append(self._stack.enter_context(serving("agents:fleet", self._dsn)))
         return self._workers
+
+    def setting(self) -> dict[str, Any]:
+        """What a script needs to know."""
+        workers = [worker.url for worker in self.workers()]
+        return {"front": self.front.url, "workers": workers}
+
+    def kill(self, pid: int) -> bool:
+        """SIGKILL the worker with this process id."""
+        for worker in self._workers:
+            if worker.process.pid == pid:
+                worker.process.kill()
+                return True
+        raise AssertionError(f"no worker has the process id {pid}")

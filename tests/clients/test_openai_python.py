@@ -8,10 +8,9 @@ import pytest
 
 from tests.clients import places
 from tests.clients.openai_python import SCENARIOS
-from tests.clients.running import Report
+from tests.clients.running import Reports
 from tests.clients.serving import Fleet, Server
 
-MODULE = ["-m", "tests.clients.openai_python"]
 VERSIONS = ["newest", *places.PYTHON]
 
 
@@ -19,34 +18,26 @@ def names(group: str) -> list[str]:
     return [name for name, _ in SCENARIOS[group]]
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
-def interpreter(request: pytest.FixtureRequest) -> str:
-    if request.param == "newest":
-        return sys.executable
-    path = places.python(request.param)
-    if path is None and not places.all_required():
-        pytest.skip(f"{request.param} is not installed: python -m tests.clients.install")
-    assert path is not None, f"{request.param} is not installed"
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def on_server(interpreter: str, server: Server) -> Report:
-    return Report([interpreter, *MODULE], {"group": "server", "url": server.url})
-
-
-@pytest.fixture(scope="module")
-def on_fleet(interpreter: str, fleet: Fleet) -> Report:
-    workers = [worker.url for worker in fleet.workers()]
-    setting = {"group": "fleet", "front": fleet.front.url, "workers": workers}
-    return Report([interpreter, *MODULE], setting)
+@pytest.fixture(params=VERSIONS)
+def command(request: pytest.FixtureRequest) -> list[str]:
+    """Runs the scenarios with one version."""
+    interpreter = sys.executable
+    if request.param != "newest":
+        path = places.python(request.param)
+        if path is None and not places.all_required():
+            pytest.skip(f"{request.param} is not installed: python -m tests.clients.install")
+        assert path is not None, f"{request.param} is not installed"
+        interpreter = str(path)
+    return [interpreter, "-m", "tests.clients.openai_python"]
 
 
 @pytest.mark.parametrize("scenario", names("server"))
-def test_openai_python(on_server: Report, scenario: str) -> None:
-    on_server.check(scenario)
+def test_openai_python(reports: Reports, command: list[str], server: Server, scenario: str) -> None:
+    reports.check([*command, "server"], lambda: {"url": server.url}, scenario)
 
 
 @pytest.mark.parametrize("scenario", names("fleet"))
-def test_openai_python_survives_a_kill(on_fleet: Report, scenario: str) -> None:
-    on_fleet.check(scenario)
+def test_openai_python_survives_a_kill(
+    reports: Reports, command: list[str], fleet: Fleet, scenario: str
+) -> None:
+    reports.check([*command, "fleet"], fleet.setting, scenario)

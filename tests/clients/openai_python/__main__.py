@@ -1,7 +1,7 @@
 """Runs a group of scenarios, for 1.x, 2.x and the newest alike; needs only openai.
 
-    python -m tests.clients.openai_python '{"group": "server", "url": ...}'
-    python -m tests.clients.openai_python '{"group": "fleet", "front": ..., "workers": [...]}'
+    python -m tests.clients.openai_python server '{"url": ...}'
+    python -m tests.clients.openai_python fleet '{"front": ..., "workers": [...]}'
 
 Prints a line of JSON per scenario: its name, and the traceback where it failed.
 """
@@ -19,9 +19,9 @@ from tests.clients.openai_python.harness import SCENARIOS, connect
 
 
 def main() -> None:
-    setting = json.loads(sys.argv[1])
+    setting = json.loads(sys.argv[2])
     print(json.dumps({"version": openai.__version__}), flush=True)
-    for name, scenario in SCENARIOS[setting["group"]]:
+    for name, scenario in SCENARIOS[sys.argv[1]]:
         error, began = None, time.monotonic()
         try:
             scenario(connect(setting["url"]) if "url" in setting else setting)
