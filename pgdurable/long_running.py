@@ -20,7 +20,7 @@ from pgdurable.logs import LogEvent, attach_logger, log
 from pgdurable.runtime import Runtime
 from pgdurable.schema import migrate
 from pgdurable.server import Options, make_app
-from pgdurable.serving import listening_socket, serve
+from pgdurable.serving import complete, listening_socket, patience, serve
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,8 @@ class LongRunningAgentServer:
         parser.add_argument("--port", type=int, default=port)
         options, _ = parser.parse_known_args()
         sock = listening_socket(options.host, options.port)
-        asyncio.run(serve(self.app, sock, on_ready=lambda: None))
+        within = patience(self.settings)
+        complete(serve(self.app, sock, within=within, on_ready=lambda: None))
 
 
 def _refuse_lakebase(given: dict[str, str | None]) -> None:

@@ -8,11 +8,14 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
+from typing import Any
 
 from aiohttp import web
 
+from pgdurable.config import LongRunningSettings
 from pgdurable.logs import LogEvent, log
 from pgdurable.runtime import Runtime
 
@@ -21,6 +24,8 @@ logger = logging.getLogger(__name__)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Readers have been let go by then; what is left are clients that do not read.
 SHUTDOWN_SECONDS = 2.0
+# For connections that do not close, beyond what the settings grant.
+MARGIN_SECONDS = 10.0
 
 
 def listening_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
@@ -38,8 +43,42 @@ def listening_socket(host: str, port: int, *, shared: bool = False) -> socket.so
     return sock
 
 
-async def serve(app: web.Application, sock: socket.socket, *, on_ready: Callable[[], None]) -> None:
-    """Serve the application until SIGTERM or SIGINT; a second signal ends the process at once."""
+def patience(settings: LongRunningSettings) -> float:
+    """How many seconds an orderly end may take, before the process ends without order."""
+    return settings.drain_timeout_seconds + settings.cleanup_timeout_seconds + MARGIN_SECONDS
+
+
+def complete(main: Coroutine[Any, Any, None]) -> None:
+    """Run it to its end, and no longer: a task that ignores its cancellation is left behind."""
+    loop = _new_loop()
+    try:
+        loop.run_until_complete(main)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=1))
+        if not asyncio.all_tasks(loop):
+            loop.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """A uvloop, where it is installed (the extra `fast`)."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def serve(
+    app: web.Application, sock: socket.socket, *, within: float, on_ready: Callable[[], None]
+) -> None:
+    """Serve the application until SIGTERM or SIGINT, then end `within` seconds.
+
+    A second signal ends the process at once.
+    """
     if sock.getsockname()[0] not in LOOPBACK:
         logger.warning(
             "listening beyond this machine without authentication: "
@@ -52,7 +91,7 @@ async def serve(app: web.Application, sock: socket.socket, *, on_ready: Callable
         shutdown_timeout=SHUTDOWN_SECONDS,
         keepalive_timeout=15.0,
     )
-    with until_stopped() as stopped:
+    with until_stopped(within) as stopped:
         await runner.setup()
         try:
             await web.SockSite(runner, sock, backlog=1024).start()
@@ -65,38 +104,51 @@ async def serve(app: web.Application, sock: socket.socket, *, on_ready: Callable
 
 
 async def work(
-    opened: contextlib.AbstractAsyncContextManager[Runtime], *, on_ready: Callable[[], None]
+    opened: contextlib.AbstractAsyncContextManager[Runtime],
+    *,
+    within: float,
+    on_ready: Callable[[], None],
 ) -> None:
-    """Run a worker without a server until SIGTERM or SIGINT; a second signal ends it at once."""
-    with until_stopped() as stopped:
+    """Run a worker without a server until SIGTERM or SIGINT, then end as `serve` does."""
+    with until_stopped(within) as stopped:
         async with opened:
             on_ready()
             await stopped.wait()
 
 
 @contextlib.contextmanager
-def until_stopped() -> Iterator[asyncio.Event]:
+def until_stopped(within: float) -> Iterator[asyncio.Event]:
     """An event that the first SIGTERM or SIGINT sets; the second one ends the process.
 
-    Not through loop.add_signal_handler: an agent that blocks the loop would make us deaf.
+    So does leaving the block later than `within` seconds after the first. Not through
+    loop.add_signal_handler: an agent that blocks the loop would make us deaf.
     """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     asked = False
+    too_late = threading.Timer(within, _end_without_order, [within])
+    too_late.daemon = True
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         if asked:
             os._exit(128 + number)
         asked = True
+        too_late.start()
         loop.call_soon_threadsafe(stopped.set)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stopped
     finally:
+        too_late.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_without_order(seconds: float) -> None:
+    os.write(2, f"pgdurable: not stopped {seconds:g} s after it was told to; ending\n".encode())
+    os._exit(1)
 
 
 def address_of(sock: socket.socket) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
@@ -33,15 +34,21 @@ dsn_option = click.option(
 
 @contextlib.contextmanager
 def opened_database(
-    dsn: str | None, listen_dsn: str | None = None, *, migrate: bool = True
+    dsn: str | None,
+    listen_dsn: str | None = None,
+    *,
+    source: str = "--dsn",
+    migrate: bool = True,
 ) -> Iterator[Dsn]:
     """The database to work on: the one that is named somewhere, else our own, which is started.
 
-    Our own is migrated, unless `migrate` is false. Whatever the database refuses inside the block
-    becomes one message with what to do about it.
+    `source` says where `dsn` is from. Our own is migrated, unless `migrate` is false. Whatever the
+    database refuses inside the block becomes one message with what to do about it.
     """
     found = Dsn.find(dsn, listen_dsn)
     if found is not None:
+        if dsn:
+            found = replace(found, source=source)
         check_form(found)
         with explained(found):
             yield found

@@ -91,11 +91,16 @@ def _database(dsn: str | None, folder: Path) -> Iterator[Dsn]:
 
 @contextlib.contextmanager
 def _cleaning_up() -> Iterator[None]:
-    """The first SIGINT, SIGTERM or SIGHUP unwinds the stack, which stops everything; no other
-    one interrupts that."""
+    """The first SIGINT, SIGTERM or SIGHUP unwinds the stack, which stops everything.
+
+    No other one interrupts that.
+    """
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    interrupted = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
         for other in numbers:
             signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt
@@ -103,6 +108,10 @@ def _cleaning_up() -> Iterator[None]:
     before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
+    except Exception as exc:
+        if interrupted:  # in the middle of an import, say, which made another error of it
+            raise KeyboardInterrupt from exc
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

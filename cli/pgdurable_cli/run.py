@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,7 @@ from pgdurable import schema
 from pgdurable.config import Dsn
 from pgdurable.logs import LOGGER_NAME, LogEvent, log
 from pgdurable.long_running import LongRunningAgentServer
-from pgdurable.serving import address_of, listening_socket, serve, work
+from pgdurable.serving import address_of, complete, listening_socket, patience, serve, work
 from pgdurable_cli import processes
 from pgdurable_cli.database import dsn_option, opened_database
 from pgdurable_cli.loading import load_server
@@ -123,7 +122,8 @@ def _run(options: Options) -> None:
         queue=options.queue,
     )
     server.with_worker = not options.no_worker
-    with opened_database(server.dsn, server.listen_dsn) as database:
+    source = "--dsn" if options.dsn else "dsn= in the code"
+    with opened_database(server.dsn, server.listen_dsn, source=source) as database:
         if options.migrate:
             _migrate(database)
         schema.check(database.dsn)
@@ -154,14 +154,16 @@ def _run_here(server: LongRunningAgentServer, options: Options) -> int:
         threading.Thread(target=_stop_when_stdin_closes, daemon=True).start()
     working = f"working on {server.settings.concurrency} responses at a time"
     working += f" from queue {server.settings.queue}"
+    within = patience(server.settings)
     if options.no_server:
-        _complete(work(server.opened(), on_ready=lambda: _say(f"{options.target}: {working}")))
+        said = f"{options.target}: {working}"
+        complete(work(server.opened(), within=within, on_ready=lambda: _say(said)))
         return 0
     sock = _bind(options, shared=options.shared_port)
     address = address_of(sock)
     working = working if server.with_worker else "without a worker"
     said = f"{options.target}: serving {address}/responses, {working}"
-    _complete(serve(server.app, sock, on_ready=lambda: _say(said)))
+    complete(serve(server.app, sock, within=within, on_ready=lambda: _say(said)))
     return 0
 
 
@@ -202,30 +204,6 @@ def _cannot_listen(options: Options, exc: OSError) -> str:
     if exc.errno == errno.EACCES:
         return f"cannot listen on {where}: ports below 1024 take privileges. Choose with --port."
     return f"cannot listen on {where}: {exc.strerror or exc}. Choose with --host and --port."
-
-
-def _complete(main: Coroutine[Any, Any, None]) -> None:
-    """Run it to its end, and no longer: what does not stop by then is left behind."""
-    loop = _new_loop()
-    try:
-        loop.run_until_complete(main)
-    finally:
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=1))
-        if not asyncio.all_tasks(loop):
-            loop.close()
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    """A uvloop, where it is installed (the extra `fast`)."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 def _stop_when_stdin_closes() -> None:

@@ -54,7 +54,7 @@ def test_a_database_that_nobody_answers_for_is_named_without_its_password(
 
 def test_a_server_with_an_address_of_its_own_is_tried_there() -> None:
     err = refused("run", "tests.cli.apps.quick:elsewhere", "--port", "0")
-    assert "connection refused" in err.lower()
+    assert "connection refused" in err.lower() and "dsn= in the code" in err
 
 
 def test_an_address_that_swallows_connections_is_given_up() -> None:

@@ -144,6 +144,17 @@ def test_a_second_sigterm_ends_a_process_whose_agent_blocks_the_loop(
         assert process.returncode == 128 + signal.SIGTERM
 
 
+def test_one_sigterm_is_enough_even_then_only_later(dsn: str, db: Connection) -> None:
+    enqueue(db)
+    with running("tests.cli.apps.stubborn:blocking_server", "--no-server", dsn=dsn) as process:
+        process.wait_for("now it blocks")
+        process.send(signal.SIGTERM)
+        # 0.5 s of drain, 1.5 s of clean-up, and 10 s on top.
+        assert 11 < seconds_to_end(process) < 15
+        assert process.returncode == 1
+        assert "not stopped 12 s after it was told to" in process.output()
+
+
 def test_an_agent_that_ignores_its_cancellation_does_not_keep_the_process(
     dsn: str, db: Connection
 ) -> None:

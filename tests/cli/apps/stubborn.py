@@ -30,4 +30,9 @@ async def block(request: AgentRequest) -> AsyncIterator[str]:
 
 
 ignoring_server = LongRunningAgentServer(agent=ignoring, drain_timeout_seconds=0.5)
-blocking_server = LongRunningAgentServer(agent=blocking, drain_timeout_seconds=0.5)
+blocking_server = LongRunningAgentServer(
+    agent=blocking,
+    drain_timeout_seconds=0.5,
+    cleanup_timeout_seconds=1.5,
+    db_statement_timeout_ms=1000,
+)
