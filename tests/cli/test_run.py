@@ -9,12 +9,14 @@ import signal
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pgdurable import LongRunningSettings
 from pgdurable.embedded import EmbeddedPostgres
 from tests.cli.command import free_port, lives, pgdurable, processes_naming
 from tests.cli.responses import (
@@ -201,6 +203,25 @@ def test_an_address_that_others_reach_is_warned_about(dsn: str) -> None:
         assert "without authentication" in process.output()
     with running(QUICK, "--port", "0", dsn=dsn) as process:
         assert "without authentication" not in process.output()
+
+
+def test_a_process_keeps_to_the_connections_that_the_documents_count(
+    dsn: str, db: Connection
+) -> None:
+    with (
+        running(f"{SLOW}:agent", "--port", "0", dsn=dsn) as process,
+        ThreadPoolExecutor(16) as many,
+    ):
+        url = f"{address(process)}/responses"
+        answers = many.map(lambda _: fetch(url, {"input": "3"}), range(48))
+        assert all(status == 200 for status, _ in answers)
+        names = db.execute(
+            "select application_name from pg_stat_activity"
+            " where datname = current_database() and application_name like 'pgdurable%'"
+        ).fetchall()
+    own = [name for (name,) in names if name != "pgdurable"]
+    assert len(own) == len(set(own)) <= 7, own
+    assert 1 <= len(names) - len(own) <= LongRunningSettings().pool_size
 
 
 def test_the_log_level_is_kept(dsn: str) -> None:

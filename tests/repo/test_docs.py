@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import click
@@ -120,6 +122,18 @@ def test_the_tests_that_the_guarantees_name_are_there() -> None:
     named = re.findall(r"`(tests/[\w/.]+)`", read("guarantees.md"))
     assert len(named) >= 8
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make tells what it would do")
+@pytest.mark.parametrize(
+    ("target", "command"), [("demo", "pgdurable demo"), ("test", "python -m pytest")]
+)
+def test_the_two_commands_of_the_readme_do_what_it_says(target: str, command: str) -> None:
+    assert f"make {target} " in (ROOT / "README.md").read_text("utf-8")
+    told = subprocess.run(
+        ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.splitlines()[-1].strip().endswith(command)
 
 
 def test_python_in_the_documents_is_python() -> None:
