@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pgdurable import queries
@@ -28,7 +30,7 @@ async def alias(db: Conn, base: str, principal: str = "") -> str:
     return await queries.resolve_conversation_alias(db, principal=principal, base=base)
 
 
-async def crashed(db: Conn, clock: Clock, **columns: object) -> str:
+async def crashed(db: Conn, clock: Clock, **columns: Any) -> str:
     """A response whose first owner appended something and went silent."""
     held = await start(db, **columns)
     await append(db, held)

@@ -73,7 +73,7 @@ async def test_an_id_that_is_no_id_is_not_found_like_any_other(db: Conn) -> None
 
 @pytest.mark.parametrize(
     "fields",
-    ['{}', '{"model":"m","tools":[]}', '{"x":"\\u0000"}', '{"n":1e100000}', '{"s":"\\ud800"}'],
+    ["{}", '{"model":"m","tools":[]}', '{"x":"\\u0000"}', '{"n":1e100000}', '{"s":"\\ud800"}'],
 )
 async def test_a_lifecycle_event_is_spliced_and_copies_the_fields_as_they_stand(
     db: Conn, fields: str

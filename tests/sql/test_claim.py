@@ -26,13 +26,19 @@ from tests.support.engine import (
 
 
 async def test_a_claim_takes_the_lease_and_opens_the_first_attempt(db: Conn) -> None:
-    response_id = await enqueue(db, principal="p", request=b'{"input":"x"}', fields=b'{"model":"y"}')
+    response_id = await enqueue(
+        db, principal="p", request=b'{"input":"x"}', fields=b'{"model":"y"}'
+    )
     (held,) = await claim(db, "worker-1")
     assert (held.response_id, held.attempt, held.status) == (response_id, 1, Status.IN_PROGRESS)
     assert (held.last_seq, held.event_type, held.resumed) == (1, "response.in_progress", False)
     assert (held.principal, held.request, held.fields) == ("p", b'{"input":"x"}', b'{"model":"y"}')
     row = await state(db, response_id)
-    assert (row["status"], row["worker_id"], row["failed_attempts"]) == ("in_progress", "worker-1", 0)
+    assert (row["status"], row["worker_id"], row["failed_attempts"]) == (
+        "in_progress",
+        "worker-1",
+        0,
+    )
     assert row["lease_expires_at"] - row["started_at"] == LEASE
     assert held.created_at == int(row["created_at"].timestamp())
     assert await log_of(db, response_id) == [
@@ -93,9 +99,7 @@ async def test_what_is_past_its_deadline_is_not_started(db: Conn, clock: Clock) 
 async def test_a_row_that_somebody_holds_is_passed_over(dsn: str, db: Conn) -> None:
     first, second = await enqueue(db), await enqueue(db)
     with psycopg.connect(dsn) as person:
-        person.execute(
-            "select from pgdurable.responses where response_id = %s for update", [first]
-        )
+        person.execute("select from pgdurable.responses where response_id = %s for update", [first])
         assert [held.response_id for held in await claim(db)] == [second]
 
 

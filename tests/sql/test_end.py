@@ -67,11 +67,13 @@ async def test_cancelled_it_ends_as_incomplete_with_the_status_cancelled(db: Con
     assert (await state(db, response_id))["status"] == "cancelled"
 
 
-@pytest.mark.parametrize("fields", [b"{}", rb'{"s":"\u0000"}', b'{"n":1e400000}', rb'{"s":"\ud800"}'])
+@pytest.mark.parametrize(
+    "fields", [b"{}", rb'{"s":"\u0000"}', b'{"n":1e400000}', rb'{"s":"\ud800"}']
+)
 async def test_what_the_request_held_does_not_keep_it_from_ending(
     db: Conn, clock: Clock, fields: bytes
 ) -> None:
-    held = await start(db, max_attempts=1, request=fields, fields=fields)
+    await start(db, max_attempts=1, request=fields, fields=fields)
     clock.advance(PAST_LEASE)
     (end,) = await take_over(db)
     assert end.status is Status.FAILED

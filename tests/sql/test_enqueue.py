@@ -30,7 +30,9 @@ async def test_a_response_is_queued_with_its_request_and_event_0(db: Conn) -> No
     (made,) = await enqueue_all(db, [new], queue="q", max_attempts=5)
     assert (made.response_id, made.outcome) == (new.response_id, "created")
     row = await state(db, new.response_id)
-    assert {name: row[name] for name in ("status", "attempt", "last_seq", "queue", "principal")} == {
+    assert {
+        name: row[name] for name in ("status", "attempt", "last_seq", "queue", "principal")
+    } == {
         "status": "queued",
         "attempt": 0,
         "last_seq": 0,
@@ -139,7 +141,7 @@ async def test_what_is_not_json_is_refused_and_leaves_nothing(db: Conn) -> None:
     with pytest.raises(psycopg.errors.InvalidTextRepresentation):
         await enqueue(db, request=b"{nonsense")
     for table in ("responses", "requests", "events", "idempotency_keys"):
-        assert await value(db, f"select count(*) from pgdurable.{table}") == 0  # type: ignore[arg-type]
+        assert await value(db, f"select count(*) from pgdurable.{table}") == 0
 
 
 async def test_a_transaction_that_rolls_back_leaves_nothing_and_frees_the_key(db: Conn) -> None:

@@ -73,7 +73,7 @@ async def test_the_terminal_event_holds_what_was_closed(db: Conn, clock: Clock) 
 
 
 async def test_values_are_copied_as_they_stand(db: Conn, clock: Clock) -> None:
-    item = b'{"id":"fc_1","a":1e100000,"b":1e400000,"c":-0,"d":9007199254740993,"status":"in_progress"}'
+    item = b'{"id":"fc_1","a":1e100000,"b":1e400000,"c":-0,"d":9007199254740993,"status":"x"}'
     body = b'{"type":"response.output_item.added","output_index":0,"item":' + item + b"}"
     response_id = await ended(db, clock, NewEvent("response.output_item.added", None, body))
     (closing,) = await closings(db, response_id)

@@ -59,9 +59,7 @@ async def test_a_running_response_keeps_its_constraint(db: Conn, name: str) -> N
 @pytest.mark.parametrize("name", REFUSED_WHILE_QUEUED)
 async def test_a_queued_response_keeps_its_constraint(db: Conn, name: str) -> None:
     await enqueue(db)
-    assert name == await refused(
-        db, f"update pgdurable.responses set {REFUSED_WHILE_QUEUED[name]}"
-    )
+    assert name == await refused(db, f"update pgdurable.responses set {REFUSED_WHILE_QUEUED[name]}")
 
 
 async def test_a_finished_response_cannot_go_back(db: Conn) -> None:

@@ -76,9 +76,7 @@ async def test_the_old_attempt_can_write_nothing_any_more(db: Conn, clock: Clock
     assert await log_of(db, first.response_id) == before
 
 
-async def test_the_budget_counts_silent_workers_the_first_included(
-    db: Conn, clock: Clock
-) -> None:
+async def test_the_budget_counts_silent_workers_the_first_included(db: Conn, clock: Clock) -> None:
     response_id = (await start(db, max_attempts=3)).response_id
     statuses = []
     for _ in range(3):
@@ -95,9 +93,7 @@ async def test_the_budget_counts_silent_workers_the_first_included(
     assert await take_over(db) == []
 
 
-async def test_past_the_deadline_it_ends_although_attempts_are_left(
-    db: Conn, clock: Clock
-) -> None:
+async def test_past_the_deadline_it_ends_although_attempts_are_left(db: Conn, clock: Clock) -> None:
     await start(db, deadline=LEASE)
     clock.advance(PAST_LEASE)
     assert [taken.status for taken in await take_over(db)] == [Status.FAILED]
@@ -113,9 +109,7 @@ async def test_before_the_deadline_it_goes_on_and_the_deadline_is_told(
     assert taken.deadline_at == held.deadline_at is not None
 
 
-async def test_one_that_was_asked_to_stop_is_cancelled_not_resumed(
-    db: Conn, clock: Clock
-) -> None:
+async def test_one_that_was_asked_to_stop_is_cancelled_not_resumed(db: Conn, clock: Clock) -> None:
     held = await start(db)
     await append(db, held, added("msg_1", 0), done("msg_1", 0), delta())
     await queries.cancel_response(db, response_id=held.response_id, principal="")
@@ -137,9 +131,7 @@ async def test_only_the_queues_that_were_named(db: Conn, clock: Clock) -> None:
         await enqueue(db, queue=queue)
         await enqueue(db, queue=queue, deadline=timedelta(seconds=1))
     for worker in ("a", "b"):
-        await queries.claim_responses(
-            db, worker_id=worker, queues=["x", "y"], limit=9, lease=LEASE
-        )
+        await queries.claim_responses(db, worker_id=worker, queues=["x", "y"], limit=9, lease=LEASE)
     clock.advance(PAST_LEASE)
     assert await take_over(db, queues=["z"]) == []
     taken = await take_over(db, queues=["x"])
@@ -147,9 +139,7 @@ async def test_only_the_queues_that_were_named(db: Conn, clock: Clock) -> None:
     assert queues == ["x", "x"]
 
 
-async def test_a_sweep_is_bounded_and_the_longest_silent_go_first(
-    db: Conn, clock: Clock
-) -> None:
+async def test_a_sweep_is_bounded_and_the_longest_silent_go_first(db: Conn, clock: Clock) -> None:
     ids = []
     for _ in range(5):
         ids.append((await start(db)).response_id)
@@ -173,9 +163,7 @@ async def test_a_full_batch_that_ends_does_not_hide_the_others(db: Conn, clock: 
     assert (await state(db, healthy.response_id))["attempt"] == 2
 
 
-async def test_a_row_that_somebody_holds_is_passed_over(
-    dsn: str, db: Conn, clock: Clock
-) -> None:
+async def test_a_row_that_somebody_holds_is_passed_over(dsn: str, db: Conn, clock: Clock) -> None:
     held, other = await start(db), await start(db)
     clock.advance(PAST_LEASE)
     with psycopg.connect(dsn) as person:

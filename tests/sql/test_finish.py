@@ -1,0 +1,240 @@
+"""sql/50_finish.sql: an attempt ends its response, or hands it back."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from pgdurable import queries
+from pgdurable.models import NewEvent, Status, Terminal
+from pgdurable.queries import Append, Finish
+from tests.support.clock import Clock
+from tests.support.engine import (
+    LEASE,
+    PAST_LEASE,
+    Conn,
+    Logged,
+    append,
+    attempts_of,
+    claim,
+    delta,
+    enqueue,
+    finish,
+    last_event,
+    log_of,
+    release,
+    start,
+    state,
+    take_over,
+    terminal,
+    types_of,
+    value,
+)
+
+TERMINALS = [status for status in Status if status.is_terminal]
+
+
+@pytest.mark.parametrize("status", TERMINALS)
+async def test_status_and_terminal_event_commit_together(db: Conn, status: Status) -> None:
+    held = await start(db)
+    result = await finish(db, held, status)
+    assert (result.outcome, result.last_seq) == ("ok", 2)
+    row = await state(db, held.response_id)
+    assert (row["status"], row["last_seq"], row["worker_id"]) == (status, 2, None)
+    assert row["lease_expires_at"] is None and row["finished_at"] >= row["started_at"]
+    assert (await log_of(db, held.response_id))[-1] == Logged(2, 1, terminal(status).event.type)
+    assert await attempts_of(db, held.response_id) == [(1, "a", "claim", False, status)]
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.IN_PROGRESS])
+async def test_an_end_is_an_end(db: Conn, status: Status) -> None:
+    held = await start(db)
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await finish(db, held, status)
+    assert (await state(db, held.response_id))["status"] == "in_progress"
+
+
+async def test_the_same_finish_again_writes_nothing_and_is_answered_the_same(db: Conn) -> None:
+    held = await start(db)
+    assert await finish(db, held) == await finish(db, held)
+    assert len(await log_of(db, held.response_id)) == 3
+
+
+async def test_nothing_changes_after_the_end(db: Conn, clock: Clock) -> None:
+    held = await start(db)
+    await finish(db, held, Status.COMPLETED)
+    before = await state(db, held.response_id), await log_of(db, held.response_id)
+    for status in (Status.FAILED, Status.CANCELLED, Status.INCOMPLETE):
+        assert (await finish(db, held, status)).outcome == "lost"
+        assert (await finish(db, held, status, after=2)).outcome == "lost"
+    assert (await release(db, held)).outcome == "lost"
+    clock.advance(PAST_LEASE)
+    assert await take_over(db) == [] and await claim(db) == []
+    assert (await state(db, held.response_id), await log_of(db, held.response_id)) == before
+
+
+async def test_any_other_place_or_attempt_is_lost(db: Conn) -> None:
+    held = await start(db)
+    await append(db, held)
+    for after in (0, 1, 3):
+        assert (await finish(db, held, after=after)).outcome == "lost"
+    (other,) = await queries.finish_responses(
+        db,
+        [
+            Finish(held.response_id, 2, 2, terminal()),
+        ],
+    )
+    assert other.outcome == "lost"
+    assert (await state(db, held.response_id))["status"] == "in_progress"
+
+
+async def test_a_refused_one_does_not_fail_the_others(db: Conn) -> None:
+    first, last = await start(db), await start(db)
+    results = await queries.finish_responses(
+        db,
+        [
+            Finish(last.response_id, 1, 1, terminal()),
+            Finish("resp_unknown", 1, 1, terminal()),
+            Finish(first.response_id, 9, 1, terminal()),
+            Finish(first.response_id, 1, 1, terminal(Status.FAILED)),
+        ],
+    )
+    assert [result.outcome for result in results][:2] == ["ok", "lost"]
+    assert results[3].outcome == "ok"
+    assert (await state(db, first.response_id))["status"] == "failed"
+
+
+async def test_a_flush_appends_and_finishes_in_one_transaction(db: Conn) -> None:
+    ends, goes_on = await start(db), await start(db)
+    appends = [
+        Append(ends.response_id, 1, 1, [delta("last words")]),
+        Append(goes_on.response_id, 1, 1, [delta()]),
+    ]
+    finishes = [Finish(ends.response_id, 1, 2, terminal())]
+    for _ in range(2):  # the second time as if the first had ended unknown
+        appended, finished = await queries.append_and_finish(db, appends, finishes, lease=LEASE)
+        assert [result.outcome for result in finished] == ["ok"]
+        assert appended[1].outcome == "ok"
+        assert await types_of(db, ends.response_id) == [
+            "response.created",
+            "response.in_progress",
+            "response.output_text.delta",
+            "response.completed",
+        ]
+        assert len(await log_of(db, goes_on.response_id)) == 3
+
+
+async def test_a_terminal_event_is_stored_byte_for_byte(db: Conn) -> None:
+    held = await start(db)
+    body = rb'{"type":"response.completed","x":"\u0000","n":1e100000}'
+    await queries.finish_responses(
+        db,
+        [
+            Finish(
+                held.response_id,
+                1,
+                1,
+                Terminal(Status.COMPLETED, NewEvent("response.completed", None, body)),
+            )
+        ],
+    )
+    snapshot = await queries.get_response(db, response_id=held.response_id, principal="")
+    assert snapshot.terminal == body
+
+
+async def test_a_body_that_is_missing_fails_the_call(db: Conn) -> None:
+    held = await start(db)
+    with pytest.raises(psycopg.errors.NotNullViolation):
+        await db.execute(
+            "select * from pgdurable.finish_responses(array[%s], array[1], array[1::bigint],"
+            " array['completed'], '', '')",
+            [held.response_id],
+        )
+    assert (await state(db, held.response_id))["status"] == "in_progress"
+
+
+async def test_what_is_handed_back_is_claimed_again_at_once_and_costs_no_budget(
+    db: Conn, clock: Clock
+) -> None:
+    held = await start(db, max_attempts=1)
+    for attempt in range(1, 6):
+        await append(db, held)
+        assert (await release(db, held)).outcome == "ok"
+        row = await state(db, held.response_id)
+        assert (row["status"], row["attempt"], row["failed_attempts"]) == ("queued", attempt, 0)
+        (held,) = await claim(db, f"worker-{attempt}")
+        assert (held.attempt, held.resumed) == (attempt + 1, True)
+    assert [row[2:] for row in await attempts_of(db, held.response_id)] == [
+        ("claim", False, "released"),
+        *[("release", True, "released")] * 4,
+        ("release", True, None),
+    ]
+
+
+async def test_handed_back_untouched_it_is_claimed_like_new(db: Conn) -> None:
+    held = await start(db, conversation="c")
+    await release(db, held)
+    (again,) = await claim(db)
+    assert (again.attempt, again.resumed, again.conversation_id) == (2, False, "c")
+    assert await types_of(db, held.response_id) == [
+        "response.created",
+        "response.in_progress",
+        "response.in_progress",
+    ]
+
+
+async def test_a_release_a_second_time_or_by_a_stranger_is_lost(db: Conn) -> None:
+    held = await start(db)
+    await release(db, held)
+    assert (await release(db, held)).outcome == "lost"
+    results = await queries.release_responses(db, attempts={"resp_unknown": 1, held.response_id: 9})
+    assert [result.outcome for result in results] == ["lost", "lost"]
+
+
+async def test_the_old_owner_is_fenced_off_by_the_next_claim_and_before(db: Conn) -> None:
+    held = await start(db)
+    await release(db, held)
+    assert (await append(db, held)).outcome == "lost"
+    await claim(db, "b")
+    assert (await append(db, held)).outcome == "lost"
+    assert (await finish(db, held)).outcome == "lost"
+
+
+async def test_handed_back_with_a_cancel_that_was_not_heard_it_ends_instead(
+    dsn: str, db: Conn
+) -> None:
+    held, other = await start(db), await start(db)
+    await queries.cancel_response(db, response_id=held.response_id, principal="")
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as listener:
+        await listener.execute("listen pgdurable_tail")
+        await queries.release_responses(db, attempts={held.response_id: 1, other.response_id: 1})
+        heard = [n.payload async for n in listener.notifies(timeout=10, stop_after=1)]
+    assert heard == [held.response_id]
+    assert (await state(db, held.response_id))["status"] == "cancelled"
+    assert (await last_event(db, held.response_id))["type"] == "response.incomplete"
+    assert [again.response_id for again in await claim(db)] == [other.response_id]
+
+
+async def test_handed_back_past_its_deadline_it_fails(db: Conn, clock: Clock) -> None:
+    held = await start(db, deadline=timedelta(seconds=5))
+    clock.advance(timedelta(seconds=6))
+    await release(db, held)
+    assert await claim(db) == []
+    assert [taken.status for taken in await take_over(db)] == [Status.FAILED]
+
+
+async def test_a_queue_of_mixed_ends_leaves_no_row_half_way(db: Conn) -> None:
+    for _ in range(20):
+        await enqueue(db)
+    held = await claim(db)
+    await asyncio.gather(*(finish(db, h, TERMINALS[n % 4]) for n, h in enumerate(held)))
+    unfinished = await value(
+        db,
+        "select count(*) from pgdurable.responses as r where not exists (select from"
+        " pgdurable.events as e where e.response_id = r.response_id and e.seq = r.last_seq"
+        " and e.type in ('response.completed', 'response.failed', 'response.incomplete'))",
+    )
+    assert unfinished == 0
