@@ -7,7 +7,6 @@ import time
 
 from aiohttp import web
 
-from pgdurable import projection
 from pgdurable.models import Status
 from pgdurable.server.keys import options_of, runtime_of
 from pgdurable.server.objects import response_of_event
@@ -71,9 +70,7 @@ async def _final(
     event = await _event(request, feed, feed.last_seq)
     response = response_of_event(event)
     if response["status"] != Status.FAILED:
-        return json_response(
-            projection.project_response(response, view.projection), headers=headers
-        )
+        return json_response(view.of_response(response), headers=headers)
     error = response.get("error") or {}
     code = error.get("code")
     status = 400 if code == "invalid_request" else 500

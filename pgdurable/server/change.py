@@ -6,7 +6,7 @@ import time
 
 from aiohttp import web
 
-from pgdurable import projection, queries
+from pgdurable import queries
 from pgdurable.errors import AlreadyFinished
 from pgdurable.server.keys import principal_of, runtime_of
 from pgdurable.server.objects import response_of_snapshot
@@ -43,9 +43,7 @@ async def cancel(request: web.Request) -> web.Response:
             while not feed.finished and not feed.deleted and time.monotonic() < deadline:
                 await feed.wait(deadline - time.monotonic())
     snapshot = await snapshot_of(request, response_id)
-    return json_response(
-        projection.project_response(response_of_snapshot(snapshot), view.projection)
-    )
+    return json_response(view.of_response(response_of_snapshot(snapshot)))
 
 
 async def delete(request: web.Request) -> web.Response:

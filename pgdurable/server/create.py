@@ -12,7 +12,7 @@ import contextlib
 import orjson
 from aiohttp import web
 
-from pgdurable import errors, history, projection, queries
+from pgdurable import errors, history, queries
 from pgdurable.models import EnqueuedResponse
 from pgdurable.queries import NewResponse
 from pgdurable.requests import ResponseRequest, parse_request, response_fields
@@ -101,8 +101,8 @@ async def _attach(
             )
         feed.seen(snapshot.last_seq, finished=snapshot.status.is_terminal)
         if sent.background and not sent.stream:
-            projected = projection.project_response(response_of_snapshot(snapshot), view.projection)
-            return json_response(projected, headers=_headers(request, enqueued.response_id))
+            response = view.of_response(response_of_snapshot(snapshot))
+            return json_response(response, headers=_headers(request, enqueued.response_id))
         return await _answer(request, sent, enqueued, feed, view)
 
 

@@ -7,7 +7,7 @@ import re
 import orjson
 from aiohttp import web
 
-from pgdurable import projection, queries, sse
+from pgdurable import queries, sse
 from pgdurable.errors import InvalidRequest
 from pgdurable.models import ResponseSnapshot, Status
 from pgdurable.server.keys import principal_of, runtime_of
@@ -47,8 +47,8 @@ async def retrieve(request: web.Request) -> web.StreamResponse:
     view = View.of(request)
     if not sse.boolean(request.query, "stream"):
         snapshot = await snapshot_of(request, response_id)
-        projected = projection.project_response(response_of_snapshot(snapshot), view.projection)
-        return json_response(projected, headers={"X-Response-Id": response_id})
+        response = view.of_response(response_of_snapshot(snapshot))
+        return json_response(response, headers={"X-Response-Id": response_id})
     cursor = sse.cursor(request.query, request.headers)
     async with runtime_of(request).hub.open(response_id) as feed:
         snapshot = await snapshot_of(request, response_id)
@@ -100,9 +100,7 @@ async def list_responses(request: web.Request) -> web.Response:
             limit=limit + 1,
             ascending=_ascending(request),
         )
-    data = [
-        projection.project_response(response_of_row(row), view.projection) for row in rows[:limit]
-    ]
+    data = [view.of_response(response_of_row(row)) for row in rows[:limit]]
     return json_response(page(data, has_more=len(rows) > limit))
 
 

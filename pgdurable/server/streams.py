@@ -26,6 +26,7 @@ class View:
     """How one reader wants to see a stream; nothing of it is stored."""
 
     projection: projection.Settings
+    label: str
     event_ids: bool = False
     trace_id: bool = False
 
@@ -37,9 +38,14 @@ class View:
             projection=projection.Settings.of(
                 request.query, tools=settings.tools, resume_marker=settings.resume_marker
             ),
+            label=options_of(request).agent_name,
             event_ids=sse.boolean(request.query, "event_ids") or "last-event-id" in request.headers,
             trace_id=wants_trace_id(request),
         )
+
+    def of_response(self, response: dict[str, Any]) -> dict[str, Any]:
+        """A response object as this reader wants to see it."""
+        return projection.project_response(response, self.projection, label=self.label)
 
 
 def wants_trace_id(request: web.Request) -> bool:
@@ -93,7 +99,7 @@ async def _encoder(request: web.Request, response_id: str, cursor: int, view: Vi
     """How a batch becomes bytes: the shared frames, unless this reader wants something else."""
     if view.projection.is_identity:
         return _with_ids if view.event_ids else _shared
-    projected = projection.Projection(response_id, view.projection)
+    projected = projection.Projection(response_id, view.projection, label=view.label, after=cursor)
     async for batch in runtime_of(request).hub.replay(response_id, until=cursor):
         projected.project(batch)  # what it has seen before decides how it goes on
     return lambda batch: sse.frames(response_id, projected.project(batch), event_ids=view.event_ids)

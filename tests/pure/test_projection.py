@@ -234,7 +234,7 @@ def test_a_call_of_a_dead_attempt_stays_a_call_and_the_new_one_is_merged() -> No
     assert [item["type"] for item in events[-1]["response"]["output"]] == ["mcp_call", "message"]
 
 
-def test_the_marker_becomes_an_in_progress_with_what_is_closed() -> None:
+def test_the_marker_becomes_an_in_progress_with_the_items_so_far() -> None:
     log = log_of([[call(1), result(1), "Half"], ["Whole"]])
     marker = next(event for event in projected(log, STRICT) if "resumed" in event)
     resumed = next(event for event in log.events if event["type"] == "response.resumed")
@@ -243,7 +243,10 @@ def test_the_marker_becomes_an_in_progress_with_what_is_closed() -> None:
     assert (marker["type"], marker["attempt"]) == ("response.in_progress", 2)
     assert marker["response"]["status"] == "in_progress"
     assert marker["response"]["model"] == "agent"
-    assert [item["type"] for item in marker["response"]["output"]] == ["mcp_call"]
+    executed, half = marker["response"]["output"]
+    assert executed["type"] == "mcp_call"
+    # It is open there, and closed right after: so a client's snapshot must have it.
+    assert (half["status"], half["content"][0]["text"]) == ("incomplete", "Half")
 
 
 @pytest.mark.parametrize(

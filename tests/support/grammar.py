@@ -51,6 +51,7 @@ class _Item:
     attempt: int
     parts: dict[tuple[str, int], _Part] = field(default_factory=dict)
     final: Event | None = None
+    promised: Event | None = None
 
     def count(self, holder: str) -> int:
         return sum(1 for known, _ in self.parts if known == holder)
@@ -160,8 +161,12 @@ class _Grammar:
         assert event["type"] == "response.in_progress" and event["resumed"] is True
         self._lifecycle(event["type"], event["response"])
         assert event["response"]["attempt_number"] == event["attempt"]
-        closed = [item.final for item in self.items if item.final is not None]
-        assert event["response"]["output"] == closed, "the snapshot is not what was closed"
+        # Clients replace all they have by this snapshot, and expect in it what is closed next.
+        snapshot = event["response"]["output"]
+        assert len(snapshot) == len(self.items), "the snapshot has other items"
+        for item, shown in zip(self.items, snapshot, strict=True):
+            assert item.final is None or shown == item.final, "the snapshot is not what was closed"
+            item.promised = shown
         self._resumed(event)
 
     def _added(self, event: Event) -> None:
@@ -190,6 +195,7 @@ class _Grammar:
         assert final["type"] == item.shell["type"], "an item changed its type"
         assert final.get("call_id") == item.shell.get("call_id"), "an item changed its call id"
         assert final["status"] in ITEM_STATUSES
+        assert item.promised in (None, final), "the snapshot is not what is closed"
         if item.attempt < self.attempt:
             assert final["status"] == "incomplete", "an orphan is incomplete"
         assert all(part.closed for (holder, _), part in item.parts.items() if holder), "open part"
