@@ -25,7 +25,6 @@ from pgdurable.serving import complete, listening_socket, patience, serve
 logger = logging.getLogger(__name__)
 
 AGENT_TYPE = "ResponsesAgent"
-_LAKEBASE = ("db_instance_name", "db_autoscaling_endpoint", "db_project", "db_branch")
 
 
 class LongRunningAgentServer:
@@ -60,18 +59,7 @@ class LongRunningAgentServer:
     ) -> None:
         if agent_type != AGENT_TYPE:
             raise ValueError(f"agent_type must be {AGENT_TYPE!r}, not {agent_type!r}")
-        _refuse_lakebase(
-            dict(
-                zip(
-                    _LAKEBASE,
-                    (db_instance_name, db_autoscaling_endpoint, db_project, db_branch),
-                    strict=True,
-                )
-            )
-        )
-        unknown = settings.keys() - LongRunningSettings.__dataclass_fields__.keys()
-        if unknown:
-            raise TypeError(f"unknown settings: {', '.join(sorted(unknown))}")
+        _refuse_lakebase(db_instance_name, db_autoscaling_endpoint, db_project, db_branch)
         self.settings = LongRunningSettings(
             task_timeout_seconds=task_timeout_seconds,
             poll_interval_seconds=poll_interval_seconds,
@@ -168,8 +156,9 @@ class LongRunningAgentServer:
         complete(serve(self.app, sock, within=within, on_ready=lambda: None))
 
 
-def _refuse_lakebase(given: dict[str, str | None]) -> None:
-    named = [name for name, value in given.items() if value]
+def _refuse_lakebase(*given: str | None) -> None:
+    names = ("db_instance_name", "db_autoscaling_endpoint", "db_project", "db_branch")
+    named = [name for name, value in zip(names, given, strict=True) if value]
     if named:
         raise SettingsConflict(
             f"{', '.join(named)}: Lakebase credentials are not supported yet. Pass the instance's "

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
 from typing import Any
@@ -33,15 +32,6 @@ logger = logging.getLogger(__name__)
 
 MAX_HEADERS = 10_000
 Room = Callable[[], Coroutine[Any, Any, None]]
-
-
-def new_response_id() -> str:
-    """`resp_` and a UUIDv7: time-ordered, so that events can be cut off by id."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10))
-    number = milliseconds << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64
-    number |= 0b10 << 62 | (random & (1 << 62) - 1)
-    return f"resp_{number:032x}"
 
 
 class Runtime:

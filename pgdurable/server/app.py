@@ -7,9 +7,8 @@ from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 
-from pgdurable.runtime import Runtime
 from pgdurable.server import change, chat_proxy, create, info, openapi, read
-from pgdurable.server.keys import OPTIONS, RUNTIME, Options
+from pgdurable.server.keys import OPTIONS, RUNTIME, Options, Runtime
 from pgdurable.server.refusals import add_request_id, refuse
 
 OpenRuntime = Callable[[], AbstractAsyncContextManager[Runtime]]

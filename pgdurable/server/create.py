@@ -13,10 +13,10 @@ import orjson
 from aiohttp import web
 
 from pgdurable import errors, history, queries
+from pgdurable.ids import new_response_id
 from pgdurable.models import EnqueuedResponse
 from pgdurable.queries import NewResponse
 from pgdurable.requests import ResponseRequest, parse_request, response_fields
-from pgdurable.runtime import new_response_id
 from pgdurable.server.blocking import block
 from pgdurable.server.keys import options_of, principal_of, runtime_of
 from pgdurable.server.objects import response_of_event, response_of_snapshot

@@ -4,11 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from aiohttp import web
+from psycopg_pool import AsyncConnectionPool
 
 from pgdurable.config import LongRunningSettings
-from pgdurable.runtime import Runtime
+from pgdurable.models import EnqueuedResponse
+from pgdurable.queries import NewResponse
+from pgdurable.tail import Hub
+
+
+class Runtime(Protocol):
+    """What the server needs of the process it runs in; whether that has a worker is not its affair.
+
+    `enqueue` makes a response durable and sees to it that somebody starts it; `announce` says that
+    a response has been changed by hand.
+    """
+
+    pool: AsyncConnectionPool
+    hub: Hub
+
+    @property
+    def overloaded(self) -> bool: ...
+
+    async def enqueue(self, response: NewResponse, headers: dict[str, str]) -> EnqueuedResponse: ...
+
+    def publish_created(self, enqueued: EnqueuedResponse) -> None: ...
+
+    def announce(self, response_id: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +45,7 @@ class Options:
     enable_chat_proxy: bool = False
 
 
-RUNTIME = web.AppKey("runtime", Runtime)
+RUNTIME: web.AppKey[Runtime] = web.AppKey("runtime")
 OPTIONS = web.AppKey("options", Options)
 REQUEST_ID = web.RequestKey("request_id", str)
 
