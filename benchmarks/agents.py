@@ -49,7 +49,7 @@ async def deltas(request: Any) -> AsyncIterator[str]:
         yield f"{now!r}|{number}|{os.getpid()}|{pad}"
 
 
-def _settings() -> dict[str, float]:
+def _settings() -> dict[str, Any]:
     stale = os.environ.get("BENCH_STALE_SECONDS")
     if stale is None:
         return {}
