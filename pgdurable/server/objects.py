@@ -45,13 +45,17 @@ def _unfinished(row: ResponseSnapshot | ListedResponse, output: list[Any]) -> di
 
 
 def listed_input_items(response_id: str, request: bytes) -> list[dict[str, Any]]:
-    """A response's input items, each with an id: SDKs stop paging at one without."""
+    """A response's input items, each with an id of its own: SDKs page by it, and stop without."""
     digits = response_id.removeprefix("resp_")
-    items = input_items(orjson.loads(request).get("input"))
-    return [
-        {**item, "id": item.get("id") or f"item_{digits}_{index}"}
-        for index, item in enumerate(items)
-    ]
+    listed: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    for index, item in enumerate(input_items(orjson.loads(request).get("input"))):
+        item_id = item.get("id")
+        if not isinstance(item_id, str) or not item_id or item_id in taken:
+            item_id = f"item_{digits}_{index}"
+        taken.add(item_id)
+        listed.append({**item, "id": item_id})
+    return listed
 
 
 def page(items: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:

@@ -68,7 +68,8 @@ async def stream(
     last: Entry | None = None
     async with contextlib.aclosing(_followed(request, feed, cursor)) as batches:
         async for batch in batches:
-            await write(response, encode(batch) if batch else keep_alive)
+            # A projection may hold a whole batch back; the client must hear something.
+            await write(response, (encode(batch) if batch else b"") or keep_alive)
             last = batch[-1] if batch else last
     if feed.closing:
         return response  # the process stops: no [DONE], so that the client comes back
