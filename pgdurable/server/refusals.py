@@ -99,9 +99,10 @@ async def add_request_id(request: web.Request, response: web.StreamResponse) -> 
 
 
 def _http_refusal(request: web.Request, exc: web.HTTPException) -> web.Response:
+    path = request.path[:200]
     messages = {
-        404: f"Unknown path: {request.method} {request.path}",
-        405: f"{request.path} does not take {request.method}.",
+        404: f"Unknown path: {request.method} {path}",
+        405: f"{path} does not take {request.method}.",
         413: "The request body is too large.",
     }
     phrase = HTTPStatus(exc.status).phrase
