@@ -127,7 +127,8 @@ class Attempt:
             self._context.request_cancel()
             if self._task is not None:
                 self._task.cancel()
-            asyncio.get_running_loop().call_later(STOP_GRACE_SECONDS, self._abandon)
+            grace = min(STOP_GRACE_SECONDS, self._bench.settings.cleanup_timeout_seconds / 4)
+            asyncio.get_running_loop().call_later(grace, self._abandon)
 
     def forsake(self) -> None:
         """Let go at once, whatever is still running: the process ends."""
@@ -143,8 +144,8 @@ class Attempt:
 
     @property
     def released(self) -> bool:
-        """Did it stop for release, with the lease still its own?"""
-        return self._reason == "release" and not self._log.lost
+        """Has it stopped for release, all its events stored, with the lease still its own?"""
+        return self._reason == "release" and self._ended.is_set() and not self._log.lost
 
     @property
     def _named(self) -> dict[str, Any]:

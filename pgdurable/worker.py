@@ -90,7 +90,8 @@ class Worker:
                 group.create_task(self._forever(self._claim, self._wait_for_work))
                 group.create_task(self._forever(self._take_over, self._wait_for_scan))
         finally:
-            await self._claims.close()
+            if not self._stopping:  # `stop` still needs it
+                await self._claims.close()
 
     async def stop(self) -> None:
         """Stop claiming, let attempts end, give back the rest; bounded, whatever Postgres does."""
@@ -116,6 +117,7 @@ class Worker:
         for attempt in list(self._attempts.values()):
             attempt.forsake()
         self._heartbeat.stop(timeout=1.0)
+        await self._claims.close()
         log(logger, logging.INFO, LogEvent.WORKER_STOPPED, worker_id=self._bench.worker_id)
 
     async def _hand_back(self) -> None:
@@ -145,10 +147,13 @@ class Worker:
                 conn, attempts=released, lock_timeout=LOCK_TIMEOUT
             )
         except psycopg.errors.LockNotAvailable:
-            if len(released) > 1:
-                for response_id, attempt in released.items():
-                    await self._release({response_id: attempt})
-            return
+            held = await queries.held_responses(
+                conn, attempts=list(released.items()), lease=self._lease
+            )
+            if held:  # they have to wait until their leases run out
+                await self._release({id_: n for id_, n in released.items() if id_ not in held})
+                return
+            raise
         for result in results:
             log(
                 logger,

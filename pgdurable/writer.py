@@ -31,7 +31,7 @@ MAX_BUFFERED_BYTES = 8 * 1024 * 1024
 MAX_BACKOFF_SECONDS = 2.0
 # No statement of ours holds a row for as long; whoever does is a person.
 LOCK_TIMEOUT = timedelta(milliseconds=500)
-HELD_PAUSE_SECONDS = 0.1
+HELD_PAUSE_SECONDS = 0.02
 
 Stop = Literal["lost", "cancel"]
 Publish = Callable[[str, int, int, Sequence[NewEvent]], None]
@@ -103,8 +103,11 @@ class Log:
             self._queued = True
             self._writer.add(self)
 
-    def take(self) -> _Entry:
-        """What the flush that starts now writes for this log."""
+    def take(self) -> _Entry | None:
+        """What the flush that starts now writes for this log; nothing while its row is held."""
+        if self.held:
+            self._queued = False  # what is held comes first; `settle` queues the rest
+            return None
         events, self._pending = self._pending, []
         terminal, self._terminal = self._terminal, None
         self._queued = False
@@ -201,20 +204,23 @@ class Writer:
             await self._news.wait()
             self._news.clear()
             logs, self._logs = self._logs, []
-            batch = [log_.take() for log_ in logs]
+            batch = [entry for log_ in logs if (entry := log_.take()) is not None]
             self.buffered_events = self.buffered_bytes = 0
             self._room.set()
-            await self._flush(batch)
+            if batch:
+                await self._flush(batch)
 
     async def _flush(self, batch: list[_Entry]) -> None:
         delay = 0.05
-        while True:
+        while batch:
             try:
                 outcomes = await self._write(self._conn, batch)
             except Exception as exc:
-                if isinstance(exc, psycopg.errors.LockNotAvailable) or not db.is_outage(exc):
+                if not db.is_outage(exc):
                     await self._flush_singly(batch, exc)
                     return
+                if isinstance(exc, psycopg.errors.LockNotAvailable):
+                    batch = await self._without_held(batch, exc)
                 log(logger, logging.WARNING, LogEvent.FLUSH_RETRIED, reason=exc, seconds=delay)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, MAX_BACKOFF_SECONDS)
@@ -223,27 +229,36 @@ class Writer:
                 return
 
     async def _flush_singly(self, batch: list[_Entry], exc: Exception) -> None:
-        """Something in the batch cannot be written now, or never: find it, spare the others."""
-        if len(batch) > 1:
-            for entry in batch:
-                await self._flush([entry])
-        elif isinstance(exc, psycopg.errors.LockNotAvailable):
-            self._hold(batch[0], exc)
-        else:
+        """Something in the batch is unacceptable to the database: find it, spare the others."""
+        if len(batch) == 1:
             self._refuse(batch[0], exc)
+            return
+        for entry in batch:
+            await self._flush([entry])
 
-    def _hold(self, entry: _Entry, exc: Exception) -> None:
-        log(
-            logger,
-            logging.WARNING,
-            LogEvent.RESPONSE_HELD,
-            response_id=entry.log.response_id,
-            attempt=entry.log.attempt,
-            reason=exc,
-        )
-        entry.log.held = True
-        self._held.append(entry)
-        self._held_news.set()
+    async def _without_held(self, batch: list[_Entry], exc: Exception) -> list[_Entry]:
+        """What is left of the batch without the responses whose rows somebody holds."""
+        attempts = [(entry.log.response_id, entry.log.attempt) for entry in batch]
+        try:
+            held = await queries.held_responses(
+                await self._conn.get(), attempts=attempts, lease=self._lease
+            )
+        except Exception:
+            return batch  # the next flush meets the same, and decides
+        for entry in batch:
+            if entry.log.response_id in held:
+                log(
+                    logger,
+                    logging.WARNING,
+                    LogEvent.RESPONSE_HELD,
+                    response_id=entry.log.response_id,
+                    attempt=entry.log.attempt,
+                    reason=exc,
+                )
+                entry.log.held = True
+                self._held.append(entry)
+                self._held_news.set()
+        return [entry for entry in batch if not entry.log.held]
 
     def _refuse(self, entry: _Entry, exc: Exception) -> None:
         log(

@@ -48,6 +48,7 @@ from pgdurable.queries.writing import (
     enqueue_responses,
     finish_responses,
     heartbeat,
+    held_responses,
     release_responses,
     take_over_responses,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "get_request",
     "get_response",
     "heartbeat",
+    "held_responses",
     "list_responses",
     "notify",
     "previous_events",

@@ -57,6 +57,10 @@ class Finish(NamedTuple):
     terminal: Terminal
 
 
+def _milliseconds(lock_timeout: timedelta) -> str:
+    return str(int(lock_timeout.total_seconds() * 1000))
+
+
 def _lines(values: Sequence[bytes]) -> str:
     return b"\n".join(values).decode()
 
@@ -190,28 +194,42 @@ async def take_over_responses(
     )
 
 
+_HEARTBEAT = """
+select * from pgdurable.heartbeat(
+  p_worker_id    => %(worker_id)s,
+  p_response_ids => %(response_ids)s::text[],
+  p_attempts     => %(attempts)s::integer[],
+  p_lease        => %(lease)s
+)
+"""
+
+
 def heartbeat(
     conn: Connection[Any], *, worker_id: str, attempts: dict[str, int], lease: timedelta
 ) -> list[LeaseResult]:
     """Renew the leases of these attempts; synchronous, for the heartbeat thread."""
     with conn.cursor(row_factory=class_row(LeaseResult)) as cursor:
-        cursor.execute(
-            """
-            select * from pgdurable.heartbeat(
-              p_worker_id    => %(worker_id)s,
-              p_response_ids => %(response_ids)s::text[],
-              p_attempts     => %(attempts)s::integer[],
-              p_lease        => %(lease)s
-            )
-            """,
-            {
-                "worker_id": worker_id,
-                "response_ids": list(attempts),
-                "attempts": list(attempts.values()),
-                "lease": lease,
-            },
-        )
+        cursor.execute(_HEARTBEAT, _heartbeat_args(worker_id, list(attempts.items()), lease))
         return cursor.fetchall()
+
+
+def _heartbeat_args(
+    worker_id: str, attempts: Sequence[tuple[str, int]], lease: timedelta
+) -> dict[str, Any]:
+    return {
+        "worker_id": worker_id,
+        "response_ids": [response_id for response_id, _ in attempts],
+        "attempts": [attempt for _, attempt in attempts],
+        "lease": lease,
+    }
+
+
+async def held_responses(
+    conn: Conn, *, attempts: Sequence[tuple[str, int]], lease: timedelta
+) -> set[str]:
+    """Those of these whose rows somebody holds; renews the leases of the others on the way."""
+    results = await fetch(conn, LeaseResult, _HEARTBEAT, **_heartbeat_args("", attempts, lease))
+    return {result.response_id for result in results if result.outcome == "busy"}
 
 
 _APPEND_EVENTS = """
@@ -269,10 +287,6 @@ def _finish_args(finishes: Sequence[Finish]) -> dict[str, Any]:
     }
 
 
-def _milliseconds(lock_timeout: timedelta) -> str:
-    return str(int(lock_timeout.total_seconds() * 1000))
-
-
 async def append_events(
     conn: Conn,
     appends: Sequence[Append],
@@ -315,10 +329,7 @@ async def append_and_finish(
 async def release_responses(
     conn: Conn, *, attempts: dict[str, int], lock_timeout: timedelta = WITHOUT_LIMIT
 ) -> list[WriteResult]:
-    """Give these attempts' responses back to the queue, their retry budget untouched.
-
-    Raises psycopg's LockNotAvailable as `append_and_finish` does.
-    """
+    """Give responses back, their retry budget untouched; refused as `append_and_finish` is."""
     return await fetch(
         conn,
         WriteResult,
