@@ -1,0 +1,271 @@
+"""Handlers that block, hang, swallow, flood and quit: each harms its own response at the most."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from pgdurable.errors import PgdurableError
+from pgdurable.writer import MAX_BUFFERED_EVENTS
+from tests.crash.invariants import Conn, check_finished
+from tests.support.inside import inside, text_of
+from tests.support.waiting import wait_until
+
+LEASE_SECONDS = 1.0
+
+
+@contextmanager
+def thief(dsn: str) -> Iterator[None]:
+    """Takes over whatever has lost its lease, from a thread that no handler can block."""
+    over = threading.Event()
+    stolen: list[object] = []
+
+    def steal() -> None:
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            while not over.wait(0.05):
+                stolen.extend(
+                    conn.execute(
+                        "select response_id from pgdurable.take_over_responses("
+                        "'thief', array['default'], 10, interval '10 s')"
+                    ).fetchall()
+                )
+
+    thread = threading.Thread(target=steal)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert stolen == []
+
+
+async def blocks_the_loop(request: Any) -> AsyncIterator[str]:
+    yield "before "
+    await asyncio.sleep(0.1)
+    time.sleep(2 * LEASE_SECONDS)
+    yield "after"
+
+
+def blocks_its_thread(request: Any) -> Iterator[str]:
+    yield "before "
+    time.sleep(2 * LEASE_SECONDS)
+    yield "after"
+
+
+@pytest.mark.parametrize("handler", [blocks_the_loop, blocks_its_thread])
+async def test_a_handler_that_blocks_for_longer_than_the_lease_keeps_it(
+    dsn: str, conn: Conn, handler: Callable[..., Any]
+) -> None:
+    async with inside(dsn, handler) as server:
+        with thief(dsn):
+            response_id = await server.post()
+            response = await server.finished(response_id)
+
+    assert text_of(response) == "before after"
+    assert (await check_finished(conn, response_id)).attempt == 1
+
+
+async def test_a_handler_that_swallows_its_cancellation_gives_its_slot_back(
+    dsn: str, conn: Conn
+) -> None:
+    over = asyncio.Event()
+
+    async def stubborn(request: Any) -> AsyncIterator[str]:
+        yield "begun "
+        if str(request.input[-1].content) == "stay":
+            while not over.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await over.wait()
+            yield "too late"
+
+    async with inside(dsn, stubborn, concurrency=1) as server:
+        stuck = await server.post("stay")
+        await wait_until(lambda: server.runtime.worker and not server.runtime.worker.free_slots)
+        async with server.session.post(f"{server.url}/responses/{stuck}/cancel") as cancelled:
+            assert (await cancelled.json())["status"] == "cancelled"
+        assert (await server.finished(await server.post("go")))["status"] == "completed"
+        over.set()
+
+    assert text_of((await check_finished(conn, stuck)).terminal["response"]) == "begun "
+
+
+async def test_a_handler_that_never_ends_is_ended(dsn: str, conn: Conn) -> None:
+    async def endless(request: Any) -> AsyncIterator[str]:
+        while True:
+            yield "again "
+            await asyncio.sleep(0.05)
+
+    async with inside(dsn, endless, task_timeout_seconds=0.5) as server:
+        response_id = await server.post()
+        response = await server.finished(response_id)
+
+    assert (response["status"], response["error"]["code"]) == ("failed", "task_timeout")
+    assert (await check_finished(conn, response_id)).attempt == 1
+
+
+RUBBISH = {
+    "an object": object(),
+    "a number": 42,
+    "no type": {"delta": "x"},
+    "two lines of type": {"type": "response.custom\nresponse.other"},
+    "a NUL in the type": {"type": "response.\0"},
+    "half a character": "\ud800",
+    "not a number": {"type": "response.custom", "value": float("nan")},
+    "bytes": b"bytes",
+    "deep": {"type": "response.custom", "value": eval("[" * 80 + "]" * 80)},
+    "huge": {"type": "response.custom", "value": "x" * (2 << 20)},
+}
+
+
+@pytest.mark.parametrize("name", RUBBISH)
+async def test_a_handler_that_yields_rubbish_fails_once(dsn: str, conn: Conn, name: str) -> None:
+    calls = []
+
+    async def rubbish(request: Any) -> AsyncIterator[Any]:
+        calls.append(name)
+        yield "so far "
+        yield RUBBISH[name]
+
+    async with inside(dsn, rubbish) as server:
+        response_id = await server.post()
+        response = await server.finished(response_id)
+
+    assert (response["status"], response["error"]["code"]) == ("failed", "invalid_event")
+    assert text_of(response) == "so far "
+    assert len(calls) == 1
+    assert (await check_finished(conn, response_id)).attempt == 1
+
+
+async def quits(request: Any) -> AsyncIterator[str]:
+    yield "so far "
+    sys.exit(3)
+
+
+def quits_in_its_thread(request: Any) -> Iterator[str]:
+    yield "so far "
+    sys.exit(3)
+
+
+async def interrupts(request: Any) -> AsyncIterator[str]:
+    yield "so far "
+    raise KeyboardInterrupt
+
+
+async def cancels_itself(request: Any) -> AsyncIterator[str]:
+    yield "so far "
+    raise asyncio.CancelledError
+
+
+async def fails(request: Any) -> AsyncIterator[str]:
+    yield "so far "
+    raise ValueError("a secret")
+
+
+async def fails_at_once(request: Any) -> AsyncIterator[str]:
+    raise ValueError("a secret")
+    yield "never"
+
+
+async def fails_with_ours(request: Any) -> AsyncIterator[str]:
+    raise PgdurableError("a secret")
+    yield "never"
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        quits,
+        quits_in_its_thread,
+        interrupts,
+        cancels_itself,
+        fails,
+        fails_at_once,
+        fails_with_ours,
+    ],
+)
+async def test_a_handler_that_raises_anything_fails_its_response_only(
+    dsn: str, conn: Conn, handler: Callable[..., Any]
+) -> None:
+    calls = []
+
+    def called(request: Any) -> Any:
+        calls.append(str(request.input[-1].content))
+        return handler(request) if calls[-1] == "raise" else ["fine"]
+
+    async with inside(dsn, called) as server:
+        response_id = await server.post("raise")
+        response = await server.finished(response_id)
+        assert (await server.finished(await server.post("fine")))["status"] == "completed"
+
+    assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
+    assert "secret" not in str(response)
+    assert calls == ["raise", "fine"]
+    assert (await check_finished(conn, response_id)).attempt == 1
+
+
+async def test_a_handler_that_is_faster_than_the_database_is_made_to_wait(
+    dsn: str, conn: Conn, caplog: pytest.LogCaptureFixture
+) -> None:
+    yielded = 0
+    begun, locked = asyncio.Event(), asyncio.Event()
+
+    async def flood(request: Any) -> AsyncIterator[str]:
+        nonlocal yielded
+        begun.set()
+        await locked.wait()
+        while yielded < 20_000:
+            yielded += 1
+            yield "x "
+
+    async with inside(dsn, flood) as server:
+        response_id = await server.post()
+        await begun.wait()
+        async with await psycopg.AsyncConnection.connect(dsn) as person:
+            # Nothing can be appended until this is over.
+            await person.execute("lock table pgdurable.events in share mode")
+            locked.set()
+            await wait_until(lambda: "flush_retried" in caplog.text)
+            ahead = yielded
+            await asyncio.sleep(0.5)  # long enough for the rest, if nothing held it
+            assert yielded == ahead < 3 * MAX_BUFFERED_EVENTS
+        response = await server.finished(response_id)
+
+    assert text_of(response) == "x " * 20_000
+    await check_finished(conn, response_id)
+
+
+async def test_one_megabyte_in_one_piece_arrives_in_small_ones(dsn: str, conn: Conn) -> None:
+    async def huge(request: Any) -> AsyncIterator[str]:
+        for letter in "xyz":
+            yield letter * (1 << 20)
+
+    async with inside(dsn, huge) as server:
+        response_id = await server.post()
+        response = await server.finished(response_id)
+
+    assert text_of(response) == "".join(letter * (1 << 20) for letter in "xyz")
+    found = await check_finished(conn, response_id)
+    deltas = [row for row in found.log if row.type == "response.output_text.delta"]
+    assert max(len(row.event["delta"]) for row in deltas) <= 32 << 10
+
+
+async def test_a_nul_character_is_kept(dsn: str, conn: Conn) -> None:
+    async def nul(request: Any) -> AsyncIterator[str]:
+        yield "a\0b"
+
+    async with inside(dsn, nul) as server:
+        response_id = await server.post("what\0ever", metadata={"key": "a\0b"})
+        assert text_of(await server.finished(response_id)) == "a\0b"
+        assert (await server.get(response_id))["metadata"] == {"key": "a\0b"}
+
+    assert (await check_finished(conn, response_id)).status == "completed"
