@@ -71,7 +71,7 @@ create index responses_in_progress_idx on pgdurable.responses (response_id)
 where status = 'in_progress';
 
 create index responses_deadline_idx on pgdurable.responses (deadline_at)
-where status = 'queued' and deadline_at is not null;
+where finished_at is null and deadline_at is not null;
 
 create index responses_principal_idx on pgdurable.responses (principal, response_id);
 

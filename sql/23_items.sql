@@ -112,5 +112,5 @@ as $$
   from pgdurable.events as e
   where e.response_id = p_response_id
     and e.attempt = p_attempt
-    and e.item_id is not null;
+    and e.type = 'response.output_item.done';
 $$;

@@ -115,6 +115,7 @@ as $$
     );
 $$;
 
+/* Queued is worded as in responses_deadline_idx, so that no plan walks through the whole queue instead. */
 create or replace function pgdurable._fail_overdue(p_queues text[], p_limit integer, p_now timestamptz)
 returns setof pgdurable.claimed_response
 language sql
@@ -122,10 +123,10 @@ as $$
   with overdue as materialized (
     select r.response_id
     from pgdurable.responses as r
-    where r.status = 'queued'
+    where r.deadline_at <= p_now
+      and r.finished_at is null
+      and r.worker_id is null
       and r.queue = any(p_queues)
-      and r.deadline_at is not null
-      and r.deadline_at <= p_now
     order by r.deadline_at
     limit p_limit
     for no key update skip locked

@@ -148,7 +148,11 @@ $$;
 comment on function pgdurable.release_responses is
   'Give responses back unfinished, for another worker to claim at once; answers ok or lost.';
 
-/* A cancel that the owner had not heard of when it gave the response back: no new attempt for that. */
+/*
+ * A cancel that the owner had not heard of when it gave the response back: no new
+ * attempt for that. Queued is worded as neither owned nor finished, so that no plan
+ * can mistake the index of all that is claimable for the way to these ids.
+ */
 create or replace function pgdurable._end_cancelled(p_response_ids text[], p_now timestamptz)
 returns void
 language plpgsql
@@ -161,7 +165,8 @@ declare
     select r.response_id
     from pgdurable.responses as r
     where r.response_id = any(p_response_ids)
-      and r.status = 'queued'
+      and r.worker_id is null
+      and r.finished_at is null
       and r.cancel_requested_at is not null
   );
 begin

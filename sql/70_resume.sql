@@ -25,7 +25,11 @@ $$;
 comment on function pgdurable.previous_events is
   'The events that the attempts before p_attempt appended.';
 
-/* The stored items behind item_reference inputs; of equal ids the newest, within the principal. */
+/*
+ * The stored items behind item_reference inputs; of equal ids the newest, within the
+ * principal. Here and below, a subquery of one row instead of a join: looked up by
+ * key, whatever the planner thinks of the sizes.
+ */
 create or replace function pgdurable.read_items(p_principal text, p_item_ids text[])
 returns setof pgdurable.stored_item
 language sql
@@ -33,9 +37,12 @@ stable
 as $$
   select distinct on (e.item_id) e.item_id, e.response_id, e.body
   from pgdurable.events as e
-  join pgdurable.responses as r on r.response_id = e.response_id
   where e.item_id = any(p_item_ids)
-    and r.principal = p_principal
+    and p_principal = (
+      select r.principal
+      from pgdurable.responses as r
+      where r.response_id = e.response_id
+    )
   order by e.item_id, e.response_id desc, e.seq desc;
 $$;
 
@@ -60,17 +67,32 @@ as $$
     from pgdurable.requests as q
     where q.response_id = p_previous_response_id
     union all
-    select q.response_id, q.previous_response_id, c.depth + 1
+    select p.response_id, p.previous_response_id, c.depth + 1
     from chain as c
-    join pgdurable.requests as q on q.response_id = c.previous_response_id
+    cross join lateral (
+      select q.response_id, q.previous_response_id
+      from pgdurable.requests as q
+      where q.response_id = c.previous_response_id
+      limit 1
+    ) as p
     where c.depth < p_limit
   )
-  select c.response_id, r.status, q.body, e.body
+  select c.response_id, l.status, l.request, l.terminal
   from chain as c
-  join pgdurable.responses as r on r.response_id = c.response_id and r.principal = p_principal
-  join pgdurable.requests as q on q.response_id = c.response_id
-  left join pgdurable.events as e
-    on e.response_id = c.response_id and e.seq = r.last_seq and r.finished_at is not null
+  cross join lateral (
+    select
+      r.status,
+      (select q.body from pgdurable.requests as q where q.response_id = r.response_id) as request,
+      (
+        select e.body
+        from pgdurable.events as e
+        where e.response_id = r.response_id and e.seq = r.last_seq and r.finished_at is not null
+      ) as terminal
+    from pgdurable.responses as r
+    where r.response_id = c.response_id
+      and r.principal = p_principal
+    limit 1
+  ) as l
   order by c.depth desc;
 $$;
 

@@ -91,6 +91,7 @@ create or replace function pgdurable.get_conversation(p_principal text, p_base t
 returns setof pgdurable.conversation
 language sql
 stable
+set enable_seqscan = off
 as $$
   select
     p_base,
@@ -104,11 +105,17 @@ as $$
           'at', pgdurable._epoch(a.started_at)
         )
         order by a.started_at
-      ) filter (where a.resumed),
+      ) filter (where a.response_id is not null),
       '[]'
     )
   from pgdurable.responses as r
-  left join pgdurable.attempts as a on a.response_id = r.response_id
+  left join lateral (
+    select t.response_id, t.attempt, t.conversation_id, t.started_at
+    from pgdurable.attempts as t
+    where t.response_id = r.response_id
+      and t.resumed
+    offset 0  -- looked up per response, whatever the planner thinks of the sizes
+  ) as a on true
   where r.principal = p_principal
     and r.conversation_id = p_base
   having count(*) > 0;

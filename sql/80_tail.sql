@@ -25,7 +25,7 @@ begin
       select i.body
       from pgdurable.events as i
       where i.response_id = r.response_id
-        and i.item_id is not null
+        and i.type = 'response.output_item.done'
         and i.attempt = r.attempt
       order by i.seq
     ) end

@@ -9,6 +9,7 @@
  */
 
 /*
+ * Planned anew for the filters of each call, so that those that are null cost nothing.
  * Null filters match everything; p_after is the last id of the page before. Ids are
  * time-ordered, so a page is one index range whichever way it runs.
  */
@@ -25,6 +26,7 @@ returns setof pgdurable.listed_response
 language plpgsql
 stable
 set search_path = ''
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   v_ids text[];
@@ -49,12 +51,21 @@ begin
 
   return query
   select
-    r.response_id, r.status, r.attempt, r.background, pgdurable._epoch(r.created_at), q.fields, e.body
+    l.response_id, l.status, l.attempt, l.background, pgdurable._epoch(l.created_at), l.fields, l.terminal
   from unnest(v_ids) with ordinality as i (response_id, n)
-  join pgdurable.responses as r on r.response_id = i.response_id
-  join pgdurable.requests as q on q.response_id = r.response_id
-  left join pgdurable.events as e
-    on e.response_id = r.response_id and e.seq = r.last_seq and r.finished_at is not null
+  cross join lateral (
+    select
+      r.*,
+      (select q.fields from pgdurable.requests as q where q.response_id = r.response_id) as fields,
+      (
+        select e.body
+        from pgdurable.events as e
+        where e.response_id = r.response_id and e.seq = r.last_seq and r.finished_at is not null
+      ) as terminal
+    from pgdurable.responses as r
+    where r.response_id = i.response_id
+    limit 1
+  ) as l
   order by i.n;
 end;
 $$;
@@ -75,9 +86,16 @@ stable
 as $$
   select r.response_id
   from pgdurable.responses as r
-  join pgdurable.requests as q on q.response_id = r.response_id
   where r.principal = p_principal
     and (p_status is null or r.status = p_status)
     and (p_conversation_id is null or r.conversation_id = p_conversation_id)
-    and (p_metadata is null or q.metadata @> p_metadata);
+    and (
+      p_metadata is null
+      or exists (
+        select
+        from pgdurable.requests as q
+        where q.response_id = r.response_id
+          and q.metadata @> p_metadata
+      )
+    );
 $$;

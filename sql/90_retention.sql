@@ -3,7 +3,8 @@
  *
  *   status     terminal -> gone
  *   called by  people, cron, `pgdurable prune`
- *   locks      responses rows (skip locked: never waits)
+ *   locks      responses rows (skip locked: never waits), then conversation_aliases rows in
+ *              (principal, base_conversation_id) order
  *   notifies   nobody
  *   raises     nothing
  */
@@ -68,6 +69,8 @@ set search_path = ''
 set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
+declare
+  v_gone record;
 begin
   delete from pgdurable.events as e
   where e.response_id = any(p_response_ids);
@@ -75,15 +78,21 @@ begin
   delete from pgdurable.idempotency_keys as k
   where k.response_id = any(p_response_ids);
 
-  delete from pgdurable.conversation_aliases as a
-  using unnest(p_principals, p_conversation_ids) as g (principal, conversation_id)
-  where a.principal = g.principal
-    and a.base_conversation_id = g.conversation_id
-    and not exists (
-      select
-      from pgdurable.responses as r
-      where r.principal = g.principal
-        and r.conversation_id = g.conversation_id
-    );
+  for v_gone in
+    select distinct g.principal, g.conversation_id
+    from unnest(p_principals, p_conversation_ids) as g (principal, conversation_id)
+    where g.conversation_id is not null
+    order by g.principal, g.conversation_id
+  loop
+    delete from pgdurable.conversation_aliases as a
+    where a.principal = v_gone.principal
+      and a.base_conversation_id = v_gone.conversation_id
+      and not exists (
+        select
+        from pgdurable.responses as r
+        where r.principal = v_gone.principal
+          and r.conversation_id = v_gone.conversation_id
+      );
+  end loop;
 end;
 $$;

@@ -8,8 +8,8 @@ import psycopg
 
 INSTALL = """
 create schema pgdurable_test;
-create table pgdurable_test.clock (shift interval not null);
-insert into pgdurable_test.clock values ('0');
+create table pgdurable_test.clock (one boolean primary key, shift interval not null);
+insert into pgdurable_test.clock values (true, '0');
 grant usage on schema pgdurable_test to public;
 grant select on pgdurable_test.clock to public;
 create or replace function pgdurable.now()
@@ -17,7 +17,7 @@ returns timestamptz
 language sql
 volatile
 as $$
-  select pg_catalog.clock_timestamp() + (select c.shift from pgdurable_test.clock as c);
+  select pg_catalog.clock_timestamp() + (select c.shift from pgdurable_test.clock as c where c.one);
 $$;
 """
 
