@@ -88,3 +88,15 @@ def test_a_role_that_may_read_but_not_replace_is_told_who_owns_it(
         )
         owner = conn.info.user
     assert advice(make_conninfo(dsn, user=role)) == f'GRANT "{owner}" TO "{role}";'
+
+
+def test_a_role_that_owns_the_schema_needs_nothing_on_the_database(
+    empty_dsn: str, role: str, forget: list[str]
+) -> None:
+    forget.append(empty_dsn)
+    name = sql.Identifier(role)
+    with psycopg.connect(empty_dsn) as conn:
+        conn.execute(sql.SQL("create schema pgdurable authorization {}").format(name))
+    theirs = make_conninfo(empty_dsn, user=role)
+    assert schema.migrate(theirs).fit is Fit.MISSING
+    assert schema.migrate(theirs, reapply=True).fit is Fit.CURRENT
