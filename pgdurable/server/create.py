@@ -1,7 +1,8 @@
 """POST: blocking, stream, background, background and stream; one engine behind all four.
 
 Every response is durable before its first byte goes out. A foreground client that leaves cancels
-its response (`on_disconnect`), a background one never does.
+its response (`on_disconnect`); a background one never does, nor one that has sent an
+Idempotency-Key, because that is how it comes back.
 """
 
 from __future__ import annotations
@@ -63,23 +64,27 @@ async def _body(request: web.Request) -> bytes:
 
 
 def _new_response(request: web.Request, sent: ResponseRequest) -> NewResponse:
-    key = request.headers.get("idempotency-key") or None
-    if key is not None and len(key) > MAX_KEY_CHARACTERS:
-        raise errors.InvalidRequest(
-            f"The Idempotency-Key has more than {MAX_KEY_CHARACTERS} characters."
-        )
     return NewResponse(
         response_id=new_response_id(),
         principal=principal_of(request),
         conversation_id=sent.conversation_id,
         previous_response_id=sent.previous_response_id,
-        idempotency_key=key,
+        idempotency_key=_idempotency_key(request),
         background=sent.background,
         store=sent.store,
         metadata=orjson.dumps(sent.metadata),
         request=sent.body,
         fields=response_fields(sent, model_default=options_of(request).agent_name),
     )
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    key = request.headers.get("idempotency-key") or None
+    if key is not None and len(key) > MAX_KEY_CHARACTERS:
+        raise errors.InvalidRequest(
+            f"The Idempotency-Key has more than {MAX_KEY_CHARACTERS} characters."
+        )
+    return key
 
 
 async def _check_history(request: web.Request, sent: ResponseRequest) -> None:
@@ -135,18 +140,19 @@ def _headers(request: web.Request, response_id: str) -> dict[str, str]:
 async def _after_foreground(
     request: web.Request, sent: ResponseRequest, feed: Feed, *, left: bool
 ) -> None:
-    runtime, principal = runtime_of(request), principal_of(request)
-    cancels = left and options_of(request).settings.on_disconnect == "cancel"
-    if not cancels and (sent.store or not feed.finished):
+    """Cancel what nobody waits for, and delete what is not to be stored."""
+    cancels = (
+        left
+        and not feed.finished
+        and options_of(request).settings.on_disconnect == "cancel"
+        and _idempotency_key(request) is None
+    )
+    if not (cancels or (feed.finished and not sent.store)):
         return
+    runtime, principal = runtime_of(request), principal_of(request)
+    # A delete stops the worker, too: its next write is refused.
+    end = queries.cancel_response if sent.store else queries.delete_response
     with contextlib.suppress(errors.DatabaseRefused):
         async with runtime.pool.connection() as conn:
-            if cancels and not feed.finished:
-                await queries.cancel_response(
-                    conn, response_id=feed.response_id, principal=principal
-                )
-            elif not sent.store:
-                await queries.delete_response(
-                    conn, response_id=feed.response_id, principal=principal
-                )
+            await end(conn, response_id=feed.response_id, principal=principal)
     runtime.announce(feed.response_id)
