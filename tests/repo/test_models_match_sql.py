@@ -1,0 +1,1 @@
+"""The values of Python are those of SQL: rows, statuses, refusals."""

@@ -1,0 +1,1 @@
+"""What docs/sql-api.md shows can be typed into psql."""

@@ -1,0 +1,1 @@
+"""What every object of the schema keeps to, asked of the catalog."""
