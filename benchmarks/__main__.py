@@ -23,6 +23,7 @@ QUESTIONS = (
     "queue",
     "recovery",
     "growth",
+    "hot",
     "notify_lock",
 )
 
