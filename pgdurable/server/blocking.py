@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import time
 
+import orjson
 from aiohttp import web
 
+from pgdurable.errors import ResponseNotFound
 from pgdurable.models import Status
 from pgdurable.server.keys import options_of, runtime_of
-from pgdurable.server.objects import response_of_event
-from pgdurable.server.refusals import json_response, not_found, refusal
+from pgdurable.server.objects import response_of_event, response_of_snapshot
+from pgdurable.server.read import snapshot_of
+from pgdurable.server.refusals import error_body, json_response, not_found, refusal
 from pgdurable.server.streams import View, write
 from pgdurable.tail import Feed
 
@@ -39,8 +42,7 @@ async def block(
     await response.prepare(request)
     while not await _finished_within(request, feed, keep_alive):
         await write(response, b" ")
-    final = await _final(request, feed, view, headers)
-    await write(response, final.body if isinstance(final.body, bytes) else b"")
+    await write(response, orjson.dumps(await _late(request, feed, view)))
     await response.write_eof()
     return response
 
@@ -77,6 +79,21 @@ async def _final(
     answer = refusal(status, error.get("message") or "The agent failed.", code=code, retry=False)
     answer.headers.update(headers)
     return answer
+
+
+async def _late(request: web.Request, feed: Feed, view: View) -> dict[str, object]:
+    """The answer once 200 has gone out: the response with its status, which says the rest.
+
+    A failed one is `failed`; one that goes on elsewhere, as this server stops, is `in_progress`.
+    """
+    try:
+        if feed.finished:
+            response = response_of_event(await _event(request, feed, feed.last_seq))
+        else:
+            response = response_of_snapshot(await snapshot_of(request, feed.response_id))
+    except ResponseNotFound as exc:
+        return error_body(str(exc))
+    return view.of_response(response)
 
 
 async def _created(request: web.Request, feed: Feed) -> dict[str, object]:

@@ -45,17 +45,25 @@ def refusal(
     retry: bool | None = None,
 ) -> web.Response:
     """An error in the one shape; `retry` says whether a client may send the request again."""
-    kind = "server_error" if status >= 500 else "invalid_request_error"
     headers = {}
     if retry is False:
         headers["x-should-retry"] = "false"
     elif retry:
         headers["retry-after"] = str(RETRY_AFTER_SECONDS)
-    return json_response(
-        {"error": {"message": message, "type": kind, "param": param, "code": code}},
-        status=status,
-        headers=headers,
-    )
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    body = error_body(message, kind=kind, code=code, param=param)
+    return json_response(body, status=status, headers=headers)
+
+
+def error_body(
+    message: str,
+    *,
+    kind: str = "invalid_request_error",
+    code: str | None = None,
+    param: str | None = None,
+) -> dict[str, object]:
+    """The one shape."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def not_found(response_id: str) -> errors.ResponseNotFound:

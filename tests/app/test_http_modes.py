@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -145,6 +145,50 @@ async def test_white_space_keeps_a_long_blocking_call_alive(http: Inside, stage:
     assert answer.content_type == "application/json"
     response = json.loads(seen)
     assert text_of(response) == "one two" and response["status"] == "completed"
+
+
+async def after_white_space(http: Inside, then: Callable[[str], Any]) -> tuple[str, Any]:
+    """A blocking call that has got its first bytes, then something happens: id and body."""
+    async with asyncio.timeout(20), post(http) as answer:
+        response_id = answer.headers["X-Response-Id"]
+        assert answer.status == 200
+        await answer.content.readany()
+        await then(response_id)
+        return response_id, json.loads(await answer.read())
+
+
+async def test_a_failure_after_white_space_is_a_failed_response(dsn: str) -> None:
+    cue = asyncio.Event()
+
+    async def handler(request: AgentRequest) -> AsyncIterator[str]:
+        yield "so far"
+        await cue.wait()
+        raise ValueError
+
+    async def fail(response_id: str) -> None:
+        cue.set()
+
+    async with inside(dsn, handler, keep_alive_seconds=0.1) as http:
+        response_id, response = await after_white_space(http, fail)
+        assert (response["id"], response["status"]) == (response_id, "failed")
+        assert response["error"]["type"] and response["error"]["code"] == "server_error"
+
+
+async def test_a_response_deleted_under_its_reader_is_not_found(http: Inside) -> None:
+    async def delete(response_id: str) -> None:
+        async with http.session.delete(f"{http.url}/responses/{response_id}") as answer:
+            assert answer.status == 200
+
+    _, body = await after_white_space(http, delete)
+    assert body["error"]["type"] == "invalid_request_error"
+
+
+async def test_a_server_that_stops_says_how_far_the_response_is(http: Inside) -> None:
+    async def stop(response_id: str) -> None:
+        http.runtime.hub.close()
+
+    response_id, response = await after_white_space(http, stop)
+    assert (response["id"], response["status"]) == (response_id, "in_progress")
 
 
 async def test_prefer_wait_answers_202_when_the_time_is_over(http: Inside, stage: Stage) -> None:

@@ -90,10 +90,12 @@ async def reasoning(request: AgentRequest, context: Context, words: list[str]) -
 
 
 async def fail(request: AgentRequest, context: Context, words: list[str]) -> Yielded:
-    """`fail before` or `fail after` some output."""
+    """`fail before` or `fail after` some output, or `fail late`."""
     if words[1] == "after":
         yield "So far "
         yield "so good"
+    if words[1] == "late":
+        await asyncio.sleep(0.6)
     raise ValueError("a secret that no client sees")
 
 

@@ -124,6 +124,8 @@ async def test_a_tool_of_the_caller_is_called_by_the_caller(client: AsyncOpenAI)
 async def test_a_failure_is_an_exception(config: RunConfig) -> None:
     with pytest.raises(InternalServerError, match="ValueError"):
         await Runner.run(agent(), "fail before", run_config=config)
+    with pytest.raises(ModelBehaviorError, match="server_error"):
+        await Runner.run(agent(), "fail late", run_config=config)
     for when in ("before", "after"):
         with pytest.raises(ModelBehaviorError, match="server_error"):
             await run_streamed(f"fail {when}", config)

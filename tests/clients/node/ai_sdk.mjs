@@ -118,6 +118,11 @@ server("failures", async (url) => {
   }
 });
 
+server("failure_after_a_long_silence", async (url) => {
+  const asked = { model: model(url), prompt: "fail late", maxRetries: 0 };
+  assert.match((await refused(APICallError, generateText(asked))).message, /ValueError/);
+});
+
 server("abort_cancels_the_response", async (url) => {
   const tag = randomUUID();
   const controller = new AbortController();

@@ -160,6 +160,11 @@ server("failures_run_the_handler_once", async (url) => {
   }
 });
 
+server("failure_after_a_long_silence", async (url) => {
+  const response = await connect(url).responses.create({ model: "m", input: "fail late" });
+  assert.deepEqual([response.status, response.error.code], ["failed", "server_error"]);
+});
+
 server("input_items_are_paged", async (url) => {
   const client = connect(url);
   const input = [0, 1, 2, 3, 4].map((n) => ({ role: "user", content: `number ${n}` }));

@@ -78,6 +78,12 @@ def failure_of_a_blocking_call_runs_the_handler_once(client: Any) -> None:
 
 
 @server
+def failure_of_a_blocking_call_after_a_long_silence(client: Any) -> None:
+    response = client.responses.create(model="m", input="fail late")
+    assert response.status == "failed" and response.error.code == "server_error"
+
+
+@server
 def failure_in_a_stream(client: Any) -> None:
     for when in ("before", "after"):
         tag = uuid.uuid4().hex
