@@ -1,7 +1,7 @@
 /*
- * types: the rows that functions answer with. Dropped and made again whenever the
- * functions are, so that a result may gain a column without a migration; what
- * depends on them are functions of later files, which follow at once.
+ * types: the rows that functions answer with. One whose columns have changed is made
+ * anew, and with it go the functions that answer it; later files make them again. One
+ * that has not changed is left alone: dropping it would fail calls that are running.
  *
  *   status     none
  *   called by  schema.migrate
@@ -9,15 +9,41 @@
  *   notifies   nobody
  *   raises     nothing
  */
-drop type if exists pgdurable.enqueued_response cascade;
-create type pgdurable.enqueued_response as (
+create or replace function pgdurable._make_type(p_name text, p_columns text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  execute format('create type pgdurable._wanted_type as (%s)', p_columns);
+
+  if pgdurable._columns_of(p_name) is distinct from pgdurable._columns_of('_wanted_type') then
+    execute format('drop type if exists pgdurable.%I cascade', p_name);
+    execute format('alter type pgdurable._wanted_type rename to %I', p_name);
+  else
+    drop type pgdurable._wanted_type;
+  end if;
+end;
+$$;
+
+create or replace function pgdurable._columns_of(p_type text)
+returns text
+language sql
+stable
+as $$
+  select string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' order by a.attnum)
+  from pg_catalog.pg_attribute as a
+  where a.attrelid = to_regclass('pgdurable.' || quote_ident(p_type))
+    and not a.attisdropped;
+$$;
+
+select pgdurable._make_type('enqueued_response', $$
   response_id text,
   outcome     text,         -- created, existing (same key and request), conflict (same key, other request)
   event       json          -- event 0, when created
-);
+$$);
 
-drop type if exists pgdurable.claimed_response cascade;
-create type pgdurable.claimed_response as (
+select pgdurable._make_type('claimed_response', $$
   response_id          text,
   attempt              integer,
   status               text,      -- in_progress; or terminal, when a takeover ended it
@@ -32,33 +58,29 @@ create type pgdurable.claimed_response as (
   fields               json,
   resumed              boolean,   -- earlier attempts left events
   deadline_at          timestamptz
-);
+$$);
 
-drop type if exists pgdurable.write_result cascade;
-create type pgdurable.write_result as (
+select pgdurable._make_type('write_result', $$
   response_id text,
   outcome     text,         -- ok, cancel (written, and the client asks to stop), lost (nothing written)
   last_seq    bigint
-);
+$$);
 
-drop type if exists pgdurable.lease_result cascade;
-create type pgdurable.lease_result as (
+select pgdurable._make_type('lease_result', $$
   response_id text,
   attempt     integer,
   outcome     text          -- ok, cancel, lost, busy (somebody holds the row: ask again)
-);
+$$);
 
-drop type if exists pgdurable.stored_event cascade;
-create type pgdurable.stored_event as (
+select pgdurable._make_type('stored_event', $$
   response_id text,
   seq         bigint,
   attempt     integer,
   type        text,
   body        json
-);
+$$);
 
-drop type if exists pgdurable.response_snapshot cascade;
-create type pgdurable.response_snapshot as (
+select pgdurable._make_type('response_snapshot', $$
   response_id     text,
   principal       text,
   status          text,
@@ -71,34 +93,30 @@ create type pgdurable.response_snapshot as (
   fields          json,
   terminal        json,      -- the terminal event, once there is one
   items           json[]     -- until then: output_item.done events of the current attempt
-);
+$$);
 
-drop type if exists pgdurable.stored_item cascade;
-create type pgdurable.stored_item as (
+select pgdurable._make_type('stored_item', $$
   item_id     text,
   response_id text,
   event       json          -- its response.output_item.done
-);
+$$);
 
-drop type if exists pgdurable.chain_link cascade;
-create type pgdurable.chain_link as (
+select pgdurable._make_type('chain_link', $$
   response_id text,
   status      text,
   request     json,
   terminal    json          -- null while it runs
-);
+$$);
 
-drop type if exists pgdurable.conversation cascade;
-create type pgdurable.conversation as (
+select pgdurable._make_type('conversation', $$
   base_conversation_id    text,
   current_conversation_id text,
   active_response_id      text,      -- the newest response of it that is queued or in progress
   latest_response_id      text,
   rotations               json       -- [{conversation_id, response_id, attempt, at}], oldest first
-);
+$$);
 
-drop type if exists pgdurable.listed_response cascade;
-create type pgdurable.listed_response as (
+select pgdurable._make_type('listed_response', $$
   response_id text,
   status      text,
   attempt     integer,
@@ -106,4 +124,4 @@ create type pgdurable.listed_response as (
   created_at  bigint,       -- seconds since 1970
   fields      json,
   terminal    json
-);
+$$);

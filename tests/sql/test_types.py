@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pgdurable import schema
-from tests.support.engine import Conn, enqueue, value
+from tests.support.engine import Conn, enqueue, start, value
 
 TYPES = Path(__file__).parents[2] / "sql" / "03_types.sql"
 
@@ -24,8 +24,26 @@ async def test_every_type_is_the_answer_of_a_function(db: Conn) -> None:
     assert unused is None
 
 
-async def test_making_them_again_makes_the_functions_again(dsn: str, db: Conn) -> None:
+async def oid_of(db: Conn, name: str) -> int | None:
+    oid = await value(db, "select to_regtype('pgdurable.' || %s)::oid", name)
+    return None if oid is None else int(oid)
+
+
+async def test_one_that_has_not_changed_is_left_alone(db: Conn) -> None:
+    before = await oid_of(db, "claimed_response")
+    await db.execute(TYPES.read_text().encode())
+    assert await oid_of(db, "claimed_response") == before is not None
+    assert await oid_of(db, "_wanted_type") is None
+    assert await enqueue(db)
+
+
+async def test_one_that_has_changed_is_made_anew_and_its_functions_with_it(
+    dsn: str, db: Conn
+) -> None:
+    before = await oid_of(db, "claimed_response")
+    await db.execute("alter type pgdurable.claimed_response drop attribute resumed")
     await db.execute(TYPES.read_text().encode())
     assert await value(db, "select to_regproc('pgdurable.claim_responses')") is None
     schema.migrate(dsn, reapply=True)
-    assert await enqueue(db)
+    assert await oid_of(db, "claimed_response") != before
+    await start(db)
