@@ -5,7 +5,7 @@
  *   called by  every other file
  *   locks      nothing
  *   notifies   nobody
- *   raises     nothing by itself; _refuse raises what it is told to
+ *   raises     PD001 not_found (_refuse_not_found); _refuse raises what it is told to
  */
 do $$
 begin

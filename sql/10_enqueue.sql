@@ -2,10 +2,10 @@
  * enqueue: nothing -> queued, with event 0 (response.created).
  *
  *   status     -> queued
- *   called by  server (enqueue_responses); people (enqueue_response)
+ *   called by  enqueue_responses, enqueue_response, retry_response
  *   locks      idempotency_keys rows in (principal, key) order
- *   notifies   enqueue_response: pgdurable_work; enqueue_responses: nobody, its caller wakes after commit
- *   raises     PD004 idempotency_conflict
+ *   notifies   nobody
+ *   raises     nothing; an answer per response
  */
 
 /* Inlined into its caller; the limit keeps that to one index look-up per key, whatever the plan. */

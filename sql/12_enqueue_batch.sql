@@ -4,7 +4,7 @@
  *   status     -> queued
  *   called by  server (enqueue_responses); people (enqueue_response)
  *   locks      idempotency_keys rows in (principal, key) order
- *   notifies   enqueue_response: pgdurable_work
+ *   notifies   enqueue_response: pgdurable_work; enqueue_responses: nobody, its caller wakes after commit
  *   raises     PD004 idempotency_conflict (enqueue_response)
  */
 

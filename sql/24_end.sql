@@ -3,7 +3,7 @@
  * deadline, or cancelled while nobody holds it.
  *
  *   status     queued or in_progress -> failed or cancelled
- *   called by  take_over_responses, cancel_response, which hold the responses row
+ *   called by  take_over_responses, cancel_response, release_responses, which hold the responses row
  *   locks      nothing more
  *   notifies   nobody
  *   raises     nothing
