@@ -1,0 +1,140 @@
+"""One process among others: who gets work, what is kept in memory, what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from pgdurable import runtime
+from pgdurable.agent import get_request_headers
+from pgdurable.worker import BACKSTOP_SECONDS
+from tests.support import engine
+from tests.support.engine import Conn
+from tests.support.inside import inside, text_of
+from tests.support.waiting import wait_until
+
+
+async def test_more_than_a_process_can_take_wakes_the_others(dsn: str) -> None:
+    begun = []
+    over = asyncio.Event()
+
+    async def waits(request: Any) -> AsyncIterator[str]:
+        begun.append(request)
+        yield "word"
+        await over.wait()
+
+    async with (
+        inside(dsn, waits, concurrency=1) as busy,
+        inside(dsn, waits) as idle,
+    ):
+        await wait_until(lambda: busy.runtime.listening and idle.runtime.listening)
+        posted_at = time.monotonic()
+        ids = await asyncio.gather(*[busy.post() for _ in range(5)])
+        await wait_until(lambda: len(begun) == 5)
+        assert time.monotonic() - posted_at < BACKSTOP_SECONDS / 2
+        over.set()
+        for response_id in ids:
+            assert (await busy.finished(response_id))["status"] == "completed"
+
+
+async def test_headers_reach_the_handler_also_after_a_wait_for_a_free_slot(dsn: str) -> None:
+    seen = []
+
+    async def who(request: Any) -> AsyncIterator[str]:
+        seen.append(get_request_headers()["x-user"])
+        yield "word"
+
+    async with inside(dsn, who, concurrency=1) as server:
+        ids = []
+        for number in range(5):
+            body = {"input": "hi", "background": True}
+            headers = {"X-User": str(number)}
+            url = f"{server.url}/responses"
+            async with server.session.post(url, json=body, headers=headers) as answer:
+                ids.append((await answer.json())["id"])
+        for response_id in ids:
+            await server.finished(response_id)
+        assert server.runtime.headers == {}
+    assert sorted(seen) == list("01234")
+
+
+async def test_headers_of_responses_that_others_work_on_are_not_kept_for_ever(
+    dsn: str, conn: Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "MAX_HEADERS", 3)
+    over = asyncio.Event()
+
+    async def waits(request: Any) -> AsyncIterator[str]:
+        yield "word"
+        await over.wait()
+
+    async with inside(dsn, waits, concurrency=1) as server:
+        ids = [await server.post() for _ in range(6)]
+        assert list(server.runtime.headers) == ids[-3:]
+        over.set()
+        for response_id in ids:
+            await server.finished(response_id)
+        assert server.runtime.headers == {}
+
+
+DEEP = "[" * 2000 + "]" * 2000
+
+
+@pytest.mark.parametrize("echoed", [False, True])
+async def test_a_request_that_only_a_person_could_enqueue_fails_alone(
+    dsn: str, conn: Conn, echoed: bool
+) -> None:
+    """Postgres takes what our parser does not; it is claimed together with healthy ones."""
+
+    async def says_hello(request: Any) -> AsyncIterator[str]:
+        yield "hello"
+
+    body = '{"input":"hi","tools":' + DEEP + "}" if echoed else '{"input":' + DEEP + "}"
+    odd = await engine.value(conn, "select pgdurable.enqueue_response(p_request => %s::json)", body)
+    healthy = [await engine.enqueue(conn) for _ in range(3)]
+    async with inside(dsn, says_hello) as server:
+        for response_id in healthy:
+            assert text_of(await server.finished(response_id)) == "hello"
+
+        async def is_over() -> Any:
+            return (await engine.state(conn, odd))["finished_at"]
+
+        await wait_until(is_over)
+
+    state = await engine.state(conn, odd)
+    assert (state["status"], state["attempt"]) == ("failed", 1)
+
+
+async def test_a_client_that_leaves_before_its_turn_leaves_nothing_behind(
+    dsn: str, conn: Conn
+) -> None:
+    async def says_hello(request: Any) -> AsyncIterator[str]:
+        yield "hello"
+
+    async with inside(dsn, says_hello, worker=False) as server:
+        async with await psycopg.AsyncConnection.connect(dsn) as person:
+            await person.execute("lock table pgdurable.responses in share mode")
+            first = asyncio.create_task(server.post())
+
+            async def enqueue_waits() -> Any:
+                return await engine.value(
+                    conn,
+                    "select count(*) from pg_stat_activity where application_name ="
+                    " 'pgdurable enqueue' and wait_event_type = 'Lock'"
+                    " and datname = current_database()",
+                )
+
+            await wait_until(enqueue_waits)
+            second = asyncio.create_task(server.post())
+            await wait_until(lambda: server.runtime._enqueuer.waiting == 1)
+            second.cancel()
+            await asyncio.wait([second])
+        await first
+        await server.post()
+
+    assert await engine.value(conn, "select count(*) from pgdurable.responses") == 2
