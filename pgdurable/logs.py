@@ -18,26 +18,20 @@ class LogEvent(StrEnum):
     """Everything that is logged: transitions at INFO and above, activity at DEBUG."""
 
     # a response
-    RESPONSE_ENQUEUED = "response_enqueued"
     RESPONSE_CLAIMED = "response_claimed"
     RESPONSE_TAKEN_OVER = "response_taken_over"
     RESPONSE_FINISHED = "response_finished"
     RESPONSE_RELEASED = "response_released"
     RESPONSE_HELD = "response_held"
     RESPONSE_CANCEL_REQUESTED = "response_cancel_requested"
-    RESPONSE_CANCELLED = "response_cancelled"
     RESPONSE_RETRIED = "response_retried"
     RESPONSE_DELETED = "response_deleted"
-    RESPONSES_PRUNED = "responses_pruned"
 
     # an attempt
-    ATTEMPT_STARTED = "attempt_started"
     ATTEMPT_ABANDONED = "attempt_abandoned"
     ATTEMPT_TIMED_OUT = "attempt_timed_out"
     HANDLER_FAILED = "handler_failed"
-    EVENT_REJECTED = "event_rejected"
     LEASE_LOST = "lease_lost"
-    LEASES_RENEWED = "leases_renewed"
     RENEWAL_FAILED = "renewal_failed"
 
     # a conversation

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from aiohttp import web
 
 from pgdurable import queries
 from pgdurable.errors import AlreadyFinished
+from pgdurable.logs import LogEvent, log
 from pgdurable.server.keys import principal_of, runtime_of
 from pgdurable.server.objects import response_of_snapshot
 from pgdurable.server.read import response_id_of, snapshot_of
 from pgdurable.server.refusals import json_response, refusal
 from pgdurable.server.streams import View
+
+logger = logging.getLogger(__name__)
 
 # The worker is told at once; this is how long the answer waits for it to have stopped.
 CANCEL_WAIT_SECONDS = 5.0
@@ -38,6 +42,7 @@ async def cancel(request: web.Request) -> web.Response:
         except AlreadyFinished:
             pass
         else:
+            log(logger, logging.INFO, LogEvent.RESPONSE_CANCEL_REQUESTED, response_id=response_id)
             runtime.announce(response_id)
             deadline = time.monotonic() + CANCEL_WAIT_SECONDS
             while not feed.finished and not feed.deleted and time.monotonic() < deadline:
@@ -54,6 +59,7 @@ async def delete(request: web.Request) -> web.Response:
         await queries.delete_response(
             conn, response_id=response_id, principal=principal_of(request)
         )
+    log(logger, logging.INFO, LogEvent.RESPONSE_DELETED, response_id=response_id)
     runtime.hub.deleted(response_id)
     runtime.announce(response_id)
     return json_response({"id": response_id, "object": "response", "deleted": True})
@@ -67,6 +73,7 @@ async def retry(request: web.Request) -> web.Response:
         new_id = await queries.retry_response(
             conn, response_id=response_id, principal=principal_of(request)
         )
+    log(logger, logging.INFO, LogEvent.RESPONSE_RETRIED, response_id=new_id, of=response_id)
     runtime.announce(new_id)
     snapshot = await snapshot_of(request, new_id)
     location = request.path.removesuffix(f"{response_id}/retry") + new_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,11 @@ import orjson
 from aiohttp import web
 
 from pgdurable import projection, sse
+from pgdurable.logs import LogEvent, log
 from pgdurable.server.keys import options_of, runtime_of
 from pgdurable.tail import Entry, Feed
+
+logger = logging.getLogger(__name__)
 
 # A client that takes nothing for this long is dropped; it can come back with its cursor.
 WRITE_TIMEOUT_SECONDS = 30.0
@@ -88,6 +92,7 @@ async def write(response: web.StreamResponse, data: bytes) -> None:
         async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
             await response.write(data)
     except TimeoutError:
+        log(logger, logging.INFO, LogEvent.READER_DROPPED, seconds=WRITE_TIMEOUT_SECONDS)
         raise ConnectionResetError("the client does not read") from None
 
 

@@ -172,7 +172,7 @@ def test_a_disabled_level_costs_no_formatting(logger: logging.Logger) -> None:
 
     logger.setLevel(logging.INFO)
 
-    log(logger, logging.DEBUG, LogEvent.LEASES_RENEWED, count=Unprintable())
+    log(logger, logging.DEBUG, LogEvent.RENEWAL_FAILED, count=Unprintable())
 
     assert not logger.isEnabledFor(logging.DEBUG)
 
