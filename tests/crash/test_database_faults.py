@@ -9,15 +9,19 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import aiohttp
 import psycopg
 import pytest
 
+from pgdurable import Context, db
 from tests.crash.fleet import Node, Nodes
 from tests.crash.invariants import Conn, Outcome, check_all
 from tests.crash.postgres import Postgres
 from tests.crash.recording import Recording, post, posted, text_of, words
+from tests.support.inside import inside
+from tests.support.inside import text_of as text_of_object
 from tests.support.waiting import wait_until
 
 Fault = Callable[[], None]
@@ -75,7 +79,8 @@ async def test_an_immediate_stop_and_a_restart_lose_nothing(
 async def test_an_outage_longer_than_the_lease_takes_nothing_from_the_living(
     postgres: Postgres, nodes: Nodes, session: aiohttp.ClientSession, afterwards: Connect
 ) -> None:
-    pair = [nodes.start(postgres.dsn).until_ready() for _ in range(2)]
+    eager: dict[str, Any] = {"heartbeat_interval_seconds": 1.0, "scan_backoff_seconds": 0.1}
+    pair = [nodes.start(postgres.dsn, **eager).until_ready() for _ in range(2)]
 
     def outage() -> None:
         postgres.stop()
@@ -129,3 +134,26 @@ async def test_a_post_during_an_outage_is_refused_or_kept_and_works_again_afterw
 
     (found,) = await check_all(await afterwards(), [recording])
     assert found.status == "completed"
+
+
+async def test_an_outage_while_an_attempt_reads_its_history_is_not_its_failure(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "POOL_SECONDS", 0.3)
+    begun, away = asyncio.Event(), asyncio.Event()
+
+    async def looks_back(request: Any, context: Context) -> AsyncIterator[str]:
+        begun.set()
+        await away.wait()
+        yield f"{len(await context.previous_events())} events"
+
+    async with inside(postgres.dsn, looks_back, heartbeat_stale_threshold_seconds=20) as server:
+        response_id = await server.post()
+        await begun.wait()
+        await asyncio.to_thread(postgres.stop)
+        away.set()
+        await asyncio.sleep(1)  # three times what the pool waits for a connection
+        await asyncio.to_thread(postgres.start)
+        response = await server.finished(response_id)
+
+    assert (response["status"], text_of_object(response)) == ("completed", "0 events")
