@@ -75,7 +75,11 @@ begin
   )
   select
     w.response_id,
-    case when f.response_id is not null or r.response_id is not null then 'ok' else 'lost' end,
+    case
+      when f.response_id is not null then 'ok'
+      when pgdurable._outcome(r.response_id, r.attempt) = w.status then 'ok'
+      else 'lost'
+    end,
     w.last_seq + 1
   from wanted as w
   left join finished as f on f.response_id = w.response_id
@@ -83,7 +87,6 @@ begin
     on r.response_id = any(p_response_ids)
     and r.response_id = w.response_id
     and r.attempt = w.attempt
-    and r.status = w.status
     and r.last_seq = w.last_seq + 1
   order by w.n;
 end;
@@ -91,6 +94,21 @@ $$;
 
 comment on function pgdurable.finish_responses is
   'End many responses, each with its terminal event and fenced by its attempt; answers ok or lost.';
+
+/*
+ * How an attempt ended: what tells a repeated finish from an end of the same status
+ * that somebody else wrote, with other bytes. A takeover leaves the outcome lost.
+ */
+create or replace function pgdurable._outcome(p_response_id text, p_attempt integer)
+returns text
+language sql
+stable
+as $$
+  select a.outcome
+  from pgdurable.attempts as a
+  where a.response_id = p_response_id
+    and a.attempt = p_attempt;
+$$;
 
 /*
  * A clean stop costs nothing: queued again at once, failed_attempts untouched.

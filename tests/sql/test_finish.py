@@ -63,6 +63,26 @@ async def test_the_same_finish_again_writes_nothing_and_is_answered_the_same(db:
     assert len(await log_of(db, held.response_id)) == 3
 
 
+@pytest.mark.parametrize("status", [Status.CANCELLED, Status.FAILED])
+async def test_an_end_that_a_takeover_wrote_is_not_taken_for_a_repetition_of_the_owners(
+    db: Conn, clock: Clock, status: Status
+) -> None:
+    held = await start(db, max_attempts=1)
+    if status is Status.CANCELLED:
+        await queries.cancel_response(db, response_id=held.response_id, principal="")
+    clock.advance(PAST_LEASE)
+    (ended,) = await take_over(db)
+    assert (ended.status, ended.attempt) == (status, held.attempt)
+    assert (await finish(db, held, status, after=ended.last_seq - 1)).outcome == "lost"
+
+
+async def test_an_end_by_cancel_is_not_taken_for_a_repetition_of_the_owners(db: Conn) -> None:
+    held = await start(db)
+    await release(db, held)
+    await queries.cancel_response(db, response_id=held.response_id, principal="")
+    assert (await finish(db, held, Status.CANCELLED)).outcome == "lost"
+
+
 async def test_nothing_changes_after_the_end(db: Conn, clock: Clock) -> None:
     held = await start(db)
     await finish(db, held, Status.COMPLETED)

@@ -1,0 +1,349 @@
+"""Any calls, in any order: each is made to the engine and to the model, which have to agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from pgdurable import errors, queries
+from pgdurable.models import Status
+from pgdurable.queries import Append, Finish
+from tests.model.calls import (
+    CONVERSATIONS,
+    DEADLINES,
+    ENDS,
+    EVENTS,
+    INPUTS,
+    KEYS,
+    LIMITS,
+    PICK,
+    PICKS,
+    SECONDS,
+    WORKERS,
+    Held,
+    Kind,
+    Write,
+    append_of,
+    as_begun,
+    as_claimed,
+    each,
+    finish_of,
+    picked,
+    times,
+)
+from tests.model.database import START, Database
+from tests.model.invariants import Transition, check, transitions
+from tests.model.model import Model, Response
+from tests.model.state import State
+from tests.support.engine import LEASE, claim, enqueue_all, new_response, take_over
+
+PRUNED = timedelta(seconds=10)
+MANY = 6
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """One example: an empty database, a new model, and then whatever rules are drawn.
+
+    What the engine did, read from the tables and not from the model, goes into `exercised`.
+    """
+
+    def __init__(self, database: Database, exercised: set[Transition]) -> None:
+        super().__init__()
+        self.db = database
+        self.db.empty()
+        self.exercised = exercised
+        self.model = Model(START)
+        self.before = State()
+        self.called = ""
+        self.held: list[Held] = []
+        self.writes: list[Write] = []
+        self.enqueues: list[dict[str, Any]] = []
+        self.items = 0
+
+    # What there is to choose from.
+
+    def live(self) -> list[Held]:
+        return [held for held in self.held if self.model.holds(*held)]
+
+    def stale(self) -> list[Held]:
+        """Whatever zombies still believe to hold."""
+        return [held for held in self.held if not self.model.holds(*held)]
+
+    def ended(self) -> list[Held]:
+        """The last attempts of what is finished."""
+        finished = [r for r in self.model.responses.values() if r.status.is_terminal]
+        return [held for r in finished if (held := Held(r.response_id, r.attempt)) in self.held]
+
+    def known(self) -> list[str]:
+        return sorted({*self.model.responses, *self.model.gone})
+
+    def repeatable(self) -> list[dict[str, Any]]:
+        """Nobody repeats an enqueue after its response was deleted: its id had become known."""
+        return [call for call in self.enqueues if call["response_id"] not in self.model.gone]
+
+    def agree(self, function: str, engine: Callable[[], Any], model: Callable[[], Any]) -> Any:
+        """Both answer the same, or refuse for the same reason."""
+        self.called = function
+        answers = []
+        for answer in (engine, model):
+            try:
+                answers.append(answer())
+            except errors.DatabaseRefused as refusal:
+                answers.append(type(refusal))
+        assert answers[0] == answers[1], f"{function}: {answers[0]}, but the model: {answers[1]}"
+        return answers[0]
+
+    # Into the queue.
+
+    @precondition(lambda self: len(self.model.responses) < MANY)
+    @rule(
+        conversation=CONVERSATIONS,
+        key=KEYS,
+        request=INPUTS,
+        max_attempts=st.integers(1, 3),
+        deadline=DEADLINES,
+    )
+    def enqueue(self, **columns: Any) -> None:
+        """As the server does."""
+        columns["response_id"] = self.db.new_id()
+        self.enqueues.append(columns)
+        self._enqueue(columns)
+
+    @precondition(lambda self: bool(self.repeatable()))
+    @rule(pick=PICK)
+    def repeat_an_enqueue(self, pick: int) -> None:
+        self._enqueue(picked(self.repeatable(), pick))
+
+    def _enqueue(self, columns: dict[str, Any]) -> None:
+        def engine() -> tuple[str, str]:
+            (made,) = self.db.call(enqueue_all(self.db.conn, [response], **limits))
+            return made.response_id, made.outcome
+
+        limits = {name: columns[name] for name in ("max_attempts", "deadline")}
+        response = self.db.call(
+            new_response(
+                self.db.conn,
+                response_id=columns["response_id"],
+                conversation=columns["conversation"],
+                key=columns["key"],
+                request=orjson.dumps({"input": columns["request"]}),
+            )
+        )
+        self.agree("enqueue_responses", engine, lambda: self.model.enqueue(**columns))
+
+    @precondition(lambda self: len(self.model.responses) < MANY)
+    @rule(conversation=CONVERSATIONS, key=KEYS, text=INPUTS)
+    def enqueue_by_hand(self, conversation: str | None, key: str | None, text: str) -> None:
+        """As a person does in psql; the id is the next one."""
+        request = {"input": text, "conversation": conversation}
+        columns = {"request": repr(request), "conversation": conversation, "key": key}
+        new_id = self.db.next_id()
+        self.agree(
+            "enqueue_response",
+            lambda: self.db.call(
+                queries.enqueue_response(self.db.conn, request, idempotency_key=key)
+            ),
+            lambda: self.model.enqueue_by_hand(new_id, **columns),
+        )
+
+    @precondition(lambda self: bool(self.known()))
+    @rule(pick=PICK)
+    def retry(self, pick: int) -> None:
+        response_id, new_id = picked(self.known(), pick), self.db.next_id()
+        self.agree(
+            "retry_response",
+            lambda: self.db.call(
+                queries.retry_response(self.db.conn, response_id=response_id, principal="")
+            ),
+            lambda: self.model.retry(response_id, new_id),
+        )
+
+    # Workers take responses.
+
+    @precondition(lambda self: len(self.live()) < len(self.model.responses))
+    @rule(worker=WORKERS, limit=LIMITS)
+    def claim(self, worker: str, limit: int) -> None:
+        self.called = "claim_responses"
+        claimed = self.db.call(claim(self.db.conn, worker, limit=limit))
+        expected = self.model.claim(worker, limit)
+        assert [as_claimed(c) for c in claimed] == [as_begun(r) for r in expected]
+        self._hand_out(expected)
+
+    @precondition(lambda self: bool(self.live() or self.model.overdue()))
+    @rule(worker=WORKERS, limit=LIMITS, seconds=SECONDS)
+    def wait_and_take_over(self, worker: str, limit: int, seconds: int) -> None:
+        self.advance(seconds)
+        self.take_over(worker, limit)
+
+    @precondition(lambda self: bool(self.model.expired() or self.model.overdue()))
+    @rule(worker=WORKERS, limit=LIMITS)
+    def take_over(self, worker: str, limit: int) -> None:
+        self.called = "take_over_responses"
+        expired, overdue = self.model.expired(), self.model.overdue()
+        due = times(expired, overdue)
+        taken = self.db.call(take_over(self.db.conn, worker, limit=limit))
+        chosen = {claimed.response_id for claimed in taken}
+        assert times(
+            [r for r in expired if r.response_id in chosen],
+            [r for r in overdue if r.response_id in chosen],
+        ) == [longest[:limit] for longest in due]
+        changed = self.model.take_over(worker, chosen)
+        assert sorted(map(repr, map(as_claimed, taken))) == sorted(
+            map(repr, map(as_begun, changed))
+        )
+        self._hand_out([r for r in changed if not r.status.is_terminal])
+
+    def _hand_out(self, responses: Sequence[Response]) -> None:
+        for r in responses:
+            held = Held(r.response_id, r.attempt)
+            assert held not in self.held, "one attempt, two owners"
+            self.held.append(held)
+
+    # Their owners write.
+
+    @precondition(lambda self: bool(self.live()))
+    @rule(picks=PICKS, kinds=EVENTS)
+    def append(self, picks: list[int], kinds: list[Kind]) -> None:
+        self._write([self._append(h, kinds) for h in each(self.live(), picks)])
+
+    @precondition(lambda self: bool(self.live()))
+    @rule(picks=PICKS, kinds=EVENTS, status=ENDS)
+    def finish(self, picks: list[int], kinds: list[Kind], status: Status) -> None:
+        appends = [self._append(held, kinds) for held in each(self.live(), picks)]
+        self._write(appends, [finish_of(append, status) for append in appends])
+
+    @precondition(lambda self: bool(self.stale()))
+    @rule(picks=PICKS, kinds=EVENTS, late=st.integers(0, 3))
+    def append_as_a_zombie(self, picks: list[int], kinds: list[Kind], late: int) -> None:
+        self._write([self._append(held, kinds, late) for held in each(self.stale(), picks)])
+
+    @precondition(lambda self: bool(self.stale()))
+    @rule(picks=PICKS, kinds=EVENTS, late=st.integers(0, 3), status=ENDS)
+    def finish_as_a_zombie(
+        self, picks: list[int], kinds: list[Kind], late: int, status: Status
+    ) -> None:
+        appends = [self._append(held, kinds, late) for held in each(self.stale(), picks)]
+        self._write(appends, [finish_of(append, status) for append in appends])
+
+    @precondition(lambda self: bool(self.ended()))
+    @rule(pick=PICK)
+    def finish_the_way_it_has_ended(self, pick: int) -> None:
+        """By its last owner: a repetition, unless somebody else has ended it meanwhile."""
+        held = picked(self.ended(), pick)
+        append = self._append(held, [], late=1)
+        self._write([append], [finish_of(append, self.model.get(held.response_id).status)])
+
+    @precondition(lambda self: bool(self.writes))
+    @rule(pick=PICK)
+    def repeat_a_write(self, pick: int) -> None:
+        """As after a commit whose end was unknown; any of the last dozen."""
+        self._write(*picked(self.writes[::-1], pick))
+
+    def _append(self, held: Held, kinds: Sequence[Kind], late: int = 0) -> Append:
+        self.items += len(kinds)
+        response = self.model.responses.get(held.response_id)
+        return append_of(held, response, kinds, self.items, late)
+
+    def _write(self, appends: Sequence[Append], finishes: Sequence[Finish] = ()) -> None:
+        def engine() -> list[str]:
+            answers = self.db.call(
+                queries.append_and_finish(self.db.conn, appends, finishes, lease=LEASE)
+            )
+            return [result.outcome for results in answers for result in results]
+
+        def model() -> list[str]:
+            appended = [self.model.append(call) for call in appends]
+            return appended + [self.model.finish(call) for call in finishes]
+
+        self.agree("finish_responses" if finishes else "append_events", engine, model)
+        self.writes.append(Write(appends, finishes))
+
+    @precondition(lambda self: bool(self.held))
+    @rule(picks=PICKS, worker=WORKERS)
+    def heartbeat(self, picks: list[int], worker: str) -> None:
+        attempts = dict(each(self.held[::-1], picks))
+        self.agree(
+            "heartbeat",
+            lambda: {
+                result.response_id: result.outcome
+                for result in queries.heartbeat(
+                    self.db.sync, worker_id=worker, attempts=attempts, lease=LEASE
+                )
+            },
+            lambda: {r: self.model.heartbeat(r, attempt) for r, attempt in attempts.items()},
+        )
+
+    @precondition(lambda self: bool(self.held))
+    @rule(picks=PICKS)
+    def release(self, picks: list[int]) -> None:
+        """By owners and zombies alike."""
+        attempts = dict(each(self.held[::-1], picks))
+        self.agree(
+            "release_responses",
+            lambda: [
+                (result.outcome, result.last_seq)
+                for result in self.db.call(
+                    queries.release_responses(self.db.conn, attempts=attempts)
+                )
+            ],
+            lambda: [self.model.release(*held) for held in attempts.items()],
+        )
+
+    # People and time.
+
+    @precondition(lambda self: bool(self.known()))
+    @rule(pick=PICK)
+    def cancel(self, pick: int) -> None:
+        response_id = picked(self.known(), pick)
+        self.agree(
+            "cancel_response",
+            lambda: self.db.call(
+                queries.cancel_response(self.db.conn, response_id=response_id, principal="")
+            ),
+            lambda: self.model.cancel(response_id),
+        )
+
+    @precondition(lambda self: bool(self.known()))
+    @rule(pick=PICK)
+    def delete(self, pick: int) -> None:
+        response_id = picked(self.known(), pick)
+        self.agree(
+            "delete_response",
+            lambda: self.db.call(
+                queries.delete_response(self.db.conn, response_id=response_id, principal="")
+            ),
+            lambda: self.model.delete(response_id),
+        )
+
+    @precondition(lambda self: any(r.finished_at for r in self.model.responses.values()))
+    @rule()
+    def prune(self) -> None:
+        self.agree(
+            "prune_responses",
+            lambda: self.db.call(
+                queries.prune_responses(self.db.conn, older_than=PRUNED, limit=1000)
+            ),
+            lambda: self.model.prune(PRUNED),
+        )
+
+    @precondition(lambda self: bool(self.model.responses))
+    @rule(seconds=SECONDS)
+    def advance(self, seconds: int) -> None:
+        self.called = "now"
+        self.db.advance(timedelta(seconds=seconds))
+        self.model.now += timedelta(seconds=seconds)
+
+    # After every step.
+
+    @invariant()
+    def what_is_stored_is_what_the_model_says(self) -> None:
+        now = self.db.state()
+        assert now == self.model.state()
+        check(self.before, now)
+        self.exercised |= transitions(self.before, now, self.called)
+        self.before = now
