@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
 
 import aiohttp
 
@@ -35,7 +34,6 @@ async def test_a_successor_completes_what_a_killed_worker_has_begun(
     nodes: Nodes,
     session: aiohttp.ClientSession,
     conn: Conn,
-    record_property: Callable[[str, object], None],
 ) -> None:
     front = nodes.start(dsn, "--no-worker")
     workers = [nodes.start(dsn, "--no-server").until_ready() for _ in range(2)]
@@ -59,7 +57,7 @@ async def test_a_successor_completes_what_a_killed_worker_has_begun(
         for (_, frame), arrived in zip(recording.frames, recording.arrived, strict=True)
         if b'"response.resumed"' in frame
     ]
-    record_property("seconds from SIGKILL to the next attempt", max(resumed))
+    print(f"from SIGKILL to the next attempt: {max(resumed):.2f} s, lease {LEASE_SECONDS} s")
     assert max(resumed) < 10 * LEASE_SECONDS  # a machine under load is no failure
 
 
