@@ -24,6 +24,7 @@ from pgdurable.errors import InvalidEvent, InvalidRequest, LeaseLost
 from pgdurable.logs import LogEvent, log
 from pgdurable.models import ClaimedResponse, Event
 from pgdurable.recovery import resumed_request, with_conversation
+from pgdurable.requests import check_input
 from pgdurable.tail import Hub
 from pgdurable.writer import Log, Writer
 
@@ -187,6 +188,7 @@ class Attempt:
         """The request as the handler gets it: complete, on its conversation, with what is known."""
         claimed = self._claimed
         request = _parsed(claimed.request)
+        check_input(request)  # a person may have enqueued it
         if history.refers_back(request):
             request = await self._read(
                 lambda conn: history.complete(conn, request, principal=claimed.principal)
@@ -264,7 +266,7 @@ class Attempt:
     async def _finish(self, failure: Exception | None) -> None:
         try:
             events, terminal = self._ending_of(failure)
-        except InvalidEvent as exc:
+        except Exception as exc:  # else it would run again, to fail at its end again
             events, terminal = self._ending_of(exc)
         try:
             self._log.append(events)

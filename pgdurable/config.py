@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pgdurable.errors import ConfigurationError
 
@@ -58,6 +58,8 @@ class LongRunningSettings:
     pool_size: int = 4
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            _check_type(name, getattr(self, name), hint)
         self._check_positive()
         if self.heartbeat_stale_threshold_seconds <= self.heartbeat_interval_seconds:
             raise SettingsConflict(
@@ -75,10 +77,25 @@ class LongRunningSettings:
     def _check_positive(self) -> None:
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if not isinstance(value, int | float):
                 continue
-            if name not in ("stale_scan_jitter_fraction", "drain_timeout_seconds") and value <= 0:
+            if value == 0 and name in ("stale_scan_jitter_fraction", "drain_timeout_seconds"):
+                continue
+            if not value > 0:  # nor is nan
                 raise SettingsConflict(f"{name} must be greater than 0, not {value}")
+
+
+def _check_type(name: str, value: Any, hint: Any) -> None:
+    """What comes from an environment variable is text, and nothing else would notice so early."""
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            choices = " or ".join(repr(choice) for choice in get_args(hint))
+            raise SettingsConflict(f"{name} must be {choices}, not {value!r}")
+        return
+    wanted: Any = (int, float, *get_args(hint)) if hint is not int and hint is not str else hint
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        kind = {int: "a whole number", str: "a string"}.get(hint, "a number")
+        raise SettingsConflict(f"{name} must be {kind}, not {value!r}")
 
 
 class SettingsConflict(ConfigurationError, ValueError):

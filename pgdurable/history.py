@@ -26,6 +26,10 @@ async def complete(conn: Conn, request: dict[str, Any], *, principal: str) -> di
     """
     chain: list[dict[str, Any]] = []
     if previous := request.get("previous_response_id"):
+        if not isinstance(previous, str):
+            raise InvalidRequest(
+                "'previous_response_id' must be a string.", param="previous_response_id"
+            )
         links = await queries.read_chain(conn, principal=principal, previous_response_id=previous)
         if not links or links[-1].response_id != previous:
             raise InvalidRequest(

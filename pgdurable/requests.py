@@ -83,7 +83,7 @@ class ResponseRequest:
 def parse_request(body: bytes, *, max_depth: int = MAX_DEPTH) -> ResponseRequest:
     """Return the request in `body`; InvalidRequest says what is wrong with it and where."""
     data = _parsed(body, max_depth)
-    _check_input(data)
+    check_input(data)
     request = ResponseRequest(
         body=orjson.dumps(data),
         data=data,
@@ -196,7 +196,8 @@ def _integer_of_64_bits(digits: str) -> int:
     )
 
 
-def _check_input(data: dict[str, Any]) -> None:
+def check_input(data: dict[str, Any]) -> None:
+    """Raise InvalidRequest where `input` is not a string or a list of objects."""
     given = data.get("input")
     if given is None:
         raise InvalidRequest(

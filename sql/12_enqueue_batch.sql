@@ -5,7 +5,7 @@
  *   called by  server (enqueue_responses); people (enqueue_response)
  *   locks      idempotency_keys rows in (principal, key) order
  *   notifies   enqueue_response: pgdurable_work; enqueue_responses: nobody, its caller wakes after commit
- *   raises     PD004 idempotency_conflict (enqueue_response)
+ *   raises     PD004 idempotency_conflict, 22023 invalid_parameter_value (enqueue_response)
  */
 
 /*
@@ -68,6 +68,15 @@ declare
   v_request  jsonb := p_request::jsonb;
   v_enqueued pgdurable.enqueued_response;
 begin
+  if jsonb_typeof(v_request) <> 'object'
+    or jsonb_typeof(coalesce(nullif(v_request -> 'metadata', 'null'), '{}')) <> 'object' then
+    perform pgdurable._refuse(
+      '22023',
+      'A request is a JSON object, and so is its metadata.',
+      'For example: {"input": "Ship order 1", "metadata": {"order": "1"}}'
+    );
+  end if;
+
   select e.*
   into v_enqueued
   from pgdurable._enqueue(

@@ -55,7 +55,10 @@ $$;
 comment on function pgdurable.cancel_response is
   'Cancel a response: at once if it is queued, through its worker if it is in progress.';
 
-/* The owner of a running one is fenced off by the row that is gone. */
+/*
+ * The owner of a running one is fenced off by the row that is gone. One that was not to
+ * be stored leaves its conversation's alias behind: its next turn needs it.
+ */
 create or replace function pgdurable.delete_response(p_response_id text, p_principal text default '')
 returns void
 language plpgsql
@@ -69,7 +72,7 @@ begin
   delete from pgdurable.responses as r
   where r.response_id = p_response_id
     and r.principal = p_principal
-  returning r.conversation_id into v_conversation_id;
+  returning case when r.store then r.conversation_id end into v_conversation_id;
 
   if not found then
     perform pgdurable._refuse_not_found(p_response_id);

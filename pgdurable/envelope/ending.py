@@ -146,7 +146,8 @@ class Ending:
     def _fields(self) -> dict[str, Any]:
         said = {k: v for k, v in self._annotated.items() if k in ("custom_outputs", "model")}
         fields = {k: v for k, v in self._base.items() if k not in _OWN} | self._inner | said
-        metadata = dict(self._base.get("metadata") or {})
+        sent = self._base.get("metadata")
+        metadata = dict(sent) if isinstance(sent, dict) else {}
         metadata |= self._inner.get("metadata", {}) | self._annotated.get("metadata", {})
         if self.trace_id is not None:
             metadata["trace_id"] = self.trace_id

@@ -133,8 +133,8 @@ async def _answer(
 
 
 def _headers(request: web.Request, response_id: str) -> dict[str, str]:
-    prefix = "/v1" if "/v1/" in request.path else ""
-    return {"Location": f"{prefix}/responses/{response_id}", "X-Response-Id": response_id}
+    mount = request.path.removesuffix("/invocations").removesuffix("/responses")
+    return {"Location": f"{mount}/responses/{response_id}", "X-Response-Id": response_id}
 
 
 async def _after_foreground(

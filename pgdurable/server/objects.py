@@ -50,6 +50,8 @@ def listed_input_items(response_id: str, request: bytes) -> list[dict[str, Any]]
     listed: list[dict[str, Any]] = []
     taken: set[str] = set()
     for index, item in enumerate(input_items(orjson.loads(request).get("input"))):
+        if not isinstance(item, dict):  # a person enqueued it, and it has failed
+            continue
         item_id = item.get("id")
         if not isinstance(item_id, str) or not item_id or item_id in taken:
             item_id = f"item_{digits}_{index}"

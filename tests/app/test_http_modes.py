@@ -11,8 +11,10 @@ from typing import Any
 import aiohttp
 import psycopg
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
-from pgdurable import AgentRequest
+from pgdurable import Agent, AgentRequest, LongRunningAgentServer
 from tests.support.grammar import check_stream
 from tests.support.inside import Inside, frames_of, inside, text_of
 from tests.support.waiting import TIMEOUT, wait_for_row, wait_until
@@ -58,6 +60,22 @@ async def http(dsn: str, stage: Stage) -> AsyncIterator[Inside]:
 def post(http: Inside, *, prefix: str = "", headers: Any = None, **body: Any) -> Any:
     url = f"{http.url}{prefix}/responses"
     return http.session.post(url, json={"input": "hi", **body}, headers=headers)
+
+
+@pytest.mark.parametrize("path", ["/responses", "/v1/responses", "/invocations"])
+async def test_a_mounted_server_says_where_its_response_is(dsn: str, path: str) -> None:
+    agent = Agent()
+
+    @agent.invoke()
+    def hello(request: AgentRequest) -> str:
+        return "hello"
+
+    outer = web.Application()
+    outer.add_subapp("/agents", LongRunningAgentServer(dsn=dsn, agent=agent).app)
+    async with TestClient(TestServer(outer)) as client:
+        answer = await client.post(f"/agents{path}", json={"input": "hi"})
+        found = await client.get(answer.headers["Location"])
+        assert (await found.json())["id"] == answer.headers["X-Response-Id"]
 
 
 @pytest.mark.parametrize("mode", MODES)

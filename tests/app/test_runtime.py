@@ -110,6 +110,30 @@ async def test_a_request_that_only_a_person_could_enqueue_fails_alone(
     assert (state["status"], state["attempt"]) == ("failed", 1)
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ("{}", "input"),
+        ('{"input":5}', "input"),
+        ('{"input":[1]}', "input[0]"),
+        ('{"input":"hi","previous_response_id":5}', "previous_response_id"),
+    ],
+)
+async def test_a_request_that_a_person_got_wrong_fails_and_says_why(
+    dsn: str, conn: Conn, body: str, param: str
+) -> None:
+    async def says_hello(request: Any) -> AsyncIterator[str]:
+        yield "hello"
+
+    odd = await engine.value(conn, "select pgdurable.enqueue_response(%s)", body)
+    async with inside(dsn, says_hello) as server:
+        error = (await server.finished(odd))["error"]
+        assert error["code"] == "invalid_request" and f"'{param}'" in error["message"]
+        url = f"{server.url}/responses/{odd}/input_items"
+        async with server.session.get(url) as answer:
+            assert answer.status == 200
+
+
 async def test_a_client_that_leaves_before_its_turn_leaves_nothing_behind(
     dsn: str, conn: Conn
 ) -> None:

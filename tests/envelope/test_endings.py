@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
+from pgdurable.envelope import Envelope
 from pgdurable.errors import InvalidEvent
 from pgdurable.models import Status
 from tests.envelope.log import BASE, RESPONSE_ID, Log
@@ -177,6 +179,12 @@ def test_an_annotated_reason_makes_the_response_incomplete() -> None:
     check_stream(log.events)
     assert response["status"] == "incomplete"
     assert response["incomplete_details"] == {"reason": "content_filter"}
+
+
+def test_metadata_that_no_client_could_send_is_dropped() -> None:
+    envelope = Envelope("resp_1", base={"metadata": 3}, attempt=1)
+    _, terminal = envelope.complete()
+    assert orjson.loads(terminal.event.body)["response"]["metadata"] == {}
 
 
 def test_a_trace_frame_is_metadata_and_not_an_event() -> None:

@@ -129,6 +129,16 @@ async def test_an_alias_stays_while_its_conversation_has_responses_and_goes_with
     assert await value(db, "select count(*) from pgdurable.conversation_aliases") == 0
 
 
+async def test_the_alias_of_a_conversation_that_is_never_stored_stays(db: Conn) -> None:
+    held = await start(db, conversation="c")
+    await value(db, "update pgdurable.responses set store = false returning 1")
+    await queries.upsert_conversation_alias(
+        db, principal="", base="c", current="c2", response_id=held.response_id, attempt=1
+    )
+    await delete(db, held.response_id)
+    assert await queries.resolve_conversation_alias(db, principal="", base="c") == "c2"
+
+
 async def test_the_owner_of_a_deleted_one_can_write_nothing(db: Conn) -> None:
     held = await start(db)
     await delete(db, held.response_id)

@@ -52,6 +52,12 @@ async def test_the_model_defaults_to_the_agent(db: Conn) -> None:
     assert (await last_event(db, response_id))["response"]["model"] == "helper"
 
 
+@pytest.mark.parametrize("request_", ["null", "[]", '"hi"', '{"metadata":3}', '{"metadata":["a"]}'])
+async def test_what_is_no_request_is_refused(db: Conn, request_: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="is a JSON object"):
+        await value(db, "select pgdurable.enqueue_response(%s)", request_)
+
+
 @pytest.mark.parametrize("metadata", ["null", "{}"])
 async def test_metadata_that_is_null_is_none(db: Conn, metadata: str) -> None:
     await value(db, "select pgdurable.enqueue_response(%s)", f'{{"metadata":{metadata}}}')
