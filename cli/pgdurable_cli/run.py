@@ -171,9 +171,9 @@ def _run_many(options: Options, database: Dsn) -> int:
     """The parent: keeps the port, passes on the database, and looks after the others."""
     argv = [sys.executable, "-m", "pgdurable", "run", options.target]
     argv += ["--shared-port", "--until-stdin-closes", "--log-level", options.log_level]
-    for name in ("dsn", "concurrency", "queue"):
+    for name in ("dsn", "listen_dsn", "concurrency", "queue"):
         if (value := getattr(options, name)) is not None:
-            argv += [f"--{name}", str(value)]
+            argv += [f"--{name.replace('_', '-')}", str(value)]
     if options.no_worker:
         argv.append("--no-worker")
     with contextlib.ExitStack() as stack:

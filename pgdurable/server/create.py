@@ -61,6 +61,10 @@ async def _body(request: web.Request) -> bytes:
             return await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
+    except web.RequestPayloadError:
+        raise errors.InvalidRequest(
+            "The request body does not have its Content-Encoding."
+        ) from None
 
 
 def _new_response(request: web.Request, sent: ResponseRequest) -> NewResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -220,3 +221,13 @@ async def test_the_content_type_is_not_looked_at(http: Inside, content_type: str
     headers = {"content-type": content_type, "accept": "text/csv"}
     response, _ = await sent(http, {}, data=b'{"input":"hi"}', json=None, headers=headers)
     assert response["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"no gzip", 400), (gzip.compress(b" " * 20_000_000), 413)]
+)
+async def test_an_encoding_that_lies_is_refused(
+    http: Inside, conn: psycopg.AsyncConnection[Any], body: bytes, status: int
+) -> None:
+    assert (await refused(http, body, headers={"Content-Encoding": "gzip"}))[0] == status
+    assert await nothing_is_left(http, conn)

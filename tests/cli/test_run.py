@@ -254,6 +254,13 @@ def test_processes_share_a_port_and_one_that_dies_is_replaced(dsn: str, db: Conn
         assert lives(os.getpid()) and survivor in children(parent)
 
 
+def test_processes_listen_where_the_command_line_says(dsn: str) -> None:
+    args = ("--processes", "2", "--no-server", "--listen-dsn", dsn)
+    with running("tests.cli.apps.quick:deaf", *args, dsn=dsn) as parent:
+        wait_until_sync(lambda: parent.output().count("listener_connected") == 2)
+        assert "listener_unavailable" not in parent.output()
+
+
 def test_a_parent_passes_the_second_signal_on(dsn: str, db: Connection) -> None:
     response_id = enqueue(db, "600")
     args = (f"{SLOW}:agent", "--processes", "2", "--no-server")

@@ -1,4 +1,4 @@
-"""Two servers: one drains at once, one has a DSN of its own, which nobody answers."""
+"""Servers: one drains at once, two have addresses of their own, which nobody answers."""
 
 from __future__ import annotations
 
@@ -14,5 +14,6 @@ server = LongRunningAgentServer(
     heartbeat_stale_threshold_seconds=2.0,
 )
 elsewhere = LongRunningAgentServer(agent=agent, dsn="postgresql://nobody@127.0.0.1:1/nothing")
+deaf = LongRunningAgentServer(agent=agent, listen_dsn="postgresql://nobody@127.0.0.1:1/nothing")
 app = server.app
 empty = type(agent)("empty")
