@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -96,6 +97,7 @@ async def serve(
         try:
             await web.SockSite(runner, sock, backlog=1024).start()
             log(logger, logging.INFO, LogEvent.SERVER_STARTED, address=address_of(sock))
+            _settle_collector()
             on_ready()
             await stopped.wait()
         finally:
@@ -112,6 +114,7 @@ async def work(
     """Run a worker without a server until SIGTERM or SIGINT, then end as `serve` does."""
     with until_stopped(within) as stopped:
         async with opened:
+            _settle_collector()
             on_ready()
             await stopped.wait()
 
@@ -155,3 +158,14 @@ def address_of(sock: socket.socket) -> str:
     """The URL of a bound socket."""
     host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _settle_collector() -> None:
+    """Let the garbage collector pass over what has been loaded, and look less often.
+
+    A response is a few hundred objects, hardly one of them in a cycle; with Python's defaults a
+    busy process spends a sixth of its time searching everything it has loaded for garbage.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
