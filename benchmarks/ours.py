@@ -96,9 +96,10 @@ def serve(
 
 
 def worker(dsn: str, *, concurrency: int, env: Mapping[str, str]) -> Child:
-    """A process that only works, without a server."""
+    """A process that only works, without a server, and logs as little as the peers do."""
     argv = pgdurable(
-        "run", AGENT, "--dsn", dsn, "--no-server", "--concurrency", str(concurrency)
+        "run", AGENT, "--dsn", dsn, "--no-server", "--concurrency", str(concurrency),
+        "--log-level", "warning",
     )  # fmt: skip
     return Child(argv, env)
 

@@ -27,7 +27,8 @@ from benchmarks.process import Child
 COUNT = 20_000
 QUICK_COUNT = 200
 SENT = 200
-CONCURRENCY = 100
+# The peers fetch and finish in batches of up to 500.
+CONCURRENCY = 400
 PROCESSES = (1, 2)
 DRAIN = "responses/s"
 BARS = {
