@@ -1,35 +1,18 @@
-"""What the machine's rules draw, and the calls that are made of it."""
+"""The calls that the machine makes of what it has drawn, and their answers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple, TypeVar
-
-from hypothesis import strategies as st
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
 
 from pgdurable.models import ClaimedResponse, NewEvent, Status
 from pgdurable.queries import Append, Finish
+from tests.model.drawn import Kind
 from tests.model.model import Response
 from tests.support.engine import added, delta, done, terminal
 
 T = TypeVar("T")
-Kind = Literal["delta", "added", "done"]
-KINDS: list[Kind] = ["delta", "added", "done"]
-
-PICK = st.integers(0, 11)
-PICKS = st.lists(PICK, min_size=1, max_size=3)
-EVENTS = st.lists(st.sampled_from(KINDS), max_size=3)
-WORKERS = st.sampled_from(["a", "b", "c"])
-LIMITS = st.sampled_from([1, 2, 100])
-CONVERSATIONS = st.sampled_from([None, "c", "d"])
-KEYS = st.sampled_from([None, None, "k", "l"])
-INPUTS = st.sampled_from(["x", "y"])
-ENDS = st.sampled_from([status for status in Status if status.is_terminal])
-PAST_LEASE = 11  # seconds
-DEADLINE = timedelta(seconds=20)
-DEADLINES = st.sampled_from([None, None, DEADLINE])
-SECONDS = st.sampled_from([1, 4, PAST_LEASE, 31])
 
 
 class Held(NamedTuple):

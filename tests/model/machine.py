@@ -8,25 +8,14 @@ from typing import Any
 
 import orjson
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pgdurable import errors, queries
 from pgdurable.models import Status
 from pgdurable.queries import Append, Finish
+from tests.model import drawn
 from tests.model.calls import (
-    CONVERSATIONS,
-    DEADLINES,
-    ENDS,
-    EVENTS,
-    INPUTS,
-    KEYS,
-    LIMITS,
-    PICK,
-    PICKS,
-    SECONDS,
-    WORKERS,
     Held,
-    Kind,
     Write,
     append_of,
     as_begun,
@@ -37,6 +26,7 @@ from tests.model.calls import (
     times,
 )
 from tests.model.database import START, Database
+from tests.model.drawn import Kind, Limits
 from tests.model.invariants import Transition, check, transitions
 from tests.model.model import Model, Response
 from tests.model.state import State
@@ -86,7 +76,7 @@ class EngineMachine(RuleBasedStateMachine):
         """Nobody repeats an enqueue after its response was deleted: its id had become known."""
         return [call for call in self.enqueues if call["response_id"] not in self.model.gone]
 
-    def agree(self, function: str, engine: Callable[[], Any], model: Callable[[], Any]) -> Any:
+    def agree(self, function: str, engine: Callable[[], Any], model: Callable[[], Any]) -> None:
         """Both answer the same, or refuse for the same reason."""
         self.called = function
         answers = []
@@ -96,17 +86,27 @@ class EngineMachine(RuleBasedStateMachine):
             except errors.DatabaseRefused as refusal:
                 answers.append(type(refusal))
         assert answers[0] == answers[1], f"{function}: {answers[0]}, but the model: {answers[1]}"
-        return answers[0]
+
+    @initialize(limits=drawn.LIMITS_OF_SOME, kinds=drawn.EVENTS)
+    def some_are_under_way(self, limits: list[Limits], kinds: list[Kind]) -> None:
+        """So that an example gets far in its few steps: up to three turns of one conversation."""
+        for limit in limits:
+            self.enqueue(conversation="c", key=None, request="x", **limit)
+            self.what_is_stored_is_what_the_model_says()
+        self.wait_and_claim("a", len(limits), 0)
+        self.what_is_stored_is_what_the_model_says()
+        if limits:
+            self.append(list(range(len(limits))), kinds)
 
     # Into the queue.
 
     @precondition(lambda self: len(self.model.responses) < MANY)
     @rule(
-        conversation=CONVERSATIONS,
-        key=KEYS,
-        request=INPUTS,
-        max_attempts=st.integers(1, 3),
-        deadline=DEADLINES,
+        conversation=drawn.CONVERSATIONS,
+        key=drawn.KEYS,
+        request=drawn.INPUTS,
+        max_attempts=drawn.ATTEMPTS,
+        deadline=drawn.DEADLINES,
     )
     def enqueue(self, **columns: Any) -> None:
         """As the server does."""
@@ -115,7 +115,7 @@ class EngineMachine(RuleBasedStateMachine):
         self._enqueue(columns)
 
     @precondition(lambda self: bool(self.repeatable()))
-    @rule(pick=PICK)
+    @rule(pick=drawn.PICK)
     def repeat_an_enqueue(self, pick: int) -> None:
         self._enqueue(picked(self.repeatable(), pick))
 
@@ -137,7 +137,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.agree("enqueue_responses", engine, lambda: self.model.enqueue(**columns))
 
     @precondition(lambda self: len(self.model.responses) < MANY)
-    @rule(conversation=CONVERSATIONS, key=KEYS, text=INPUTS)
+    @rule(conversation=drawn.CONVERSATIONS, key=drawn.KEYS, text=drawn.INPUTS)
     def enqueue_by_hand(self, conversation: str | None, key: str | None, text: str) -> None:
         """As a person does in psql; the id is the next one."""
         request = {"input": text, "conversation": conversation}
@@ -152,7 +152,7 @@ class EngineMachine(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: bool(self.known()))
-    @rule(pick=PICK)
+    @rule(pick=drawn.PICK)
     def retry(self, pick: int) -> None:
         response_id, new_id = picked(self.known(), pick), self.db.next_id()
         self.agree(
@@ -166,8 +166,9 @@ class EngineMachine(RuleBasedStateMachine):
     # Workers take responses.
 
     @precondition(lambda self: len(self.live()) < len(self.model.responses))
-    @rule(worker=WORKERS, limit=LIMITS)
-    def claim(self, worker: str, limit: int) -> None:
+    @rule(worker=drawn.WORKERS, limit=drawn.LIMITS, seconds=drawn.SECONDS)
+    def wait_and_claim(self, worker: str, limit: int, seconds: int) -> None:
+        self.advance(seconds)
         self.called = "claim_responses"
         claimed = self.db.call(claim(self.db.conn, worker, limit=limit))
         expected = self.model.claim(worker, limit)
@@ -175,14 +176,9 @@ class EngineMachine(RuleBasedStateMachine):
         self._hand_out(expected)
 
     @precondition(lambda self: bool(self.live() or self.model.overdue()))
-    @rule(worker=WORKERS, limit=LIMITS, seconds=SECONDS)
+    @rule(worker=drawn.WORKERS, limit=drawn.LIMITS, seconds=drawn.SECONDS)
     def wait_and_take_over(self, worker: str, limit: int, seconds: int) -> None:
         self.advance(seconds)
-        self.take_over(worker, limit)
-
-    @precondition(lambda self: bool(self.model.expired() or self.model.overdue()))
-    @rule(worker=WORKERS, limit=LIMITS)
-    def take_over(self, worker: str, limit: int) -> None:
         self.called = "take_over_responses"
         expired, overdue = self.model.expired(), self.model.overdue()
         due = times(expired, overdue)
@@ -207,23 +203,23 @@ class EngineMachine(RuleBasedStateMachine):
     # Their owners write.
 
     @precondition(lambda self: bool(self.live()))
-    @rule(picks=PICKS, kinds=EVENTS)
+    @rule(picks=drawn.PICKS, kinds=drawn.EVENTS)
     def append(self, picks: list[int], kinds: list[Kind]) -> None:
         self._write([self._append(h, kinds) for h in each(self.live(), picks)])
 
     @precondition(lambda self: bool(self.live()))
-    @rule(picks=PICKS, kinds=EVENTS, status=ENDS)
+    @rule(picks=drawn.PICKS, kinds=drawn.EVENTS, status=drawn.ENDS)
     def finish(self, picks: list[int], kinds: list[Kind], status: Status) -> None:
         appends = [self._append(held, kinds) for held in each(self.live(), picks)]
         self._write(appends, [finish_of(append, status) for append in appends])
 
     @precondition(lambda self: bool(self.stale()))
-    @rule(picks=PICKS, kinds=EVENTS, late=st.integers(0, 3))
+    @rule(picks=drawn.PICKS, kinds=drawn.EVENTS, late=st.integers(0, 3))
     def append_as_a_zombie(self, picks: list[int], kinds: list[Kind], late: int) -> None:
         self._write([self._append(held, kinds, late) for held in each(self.stale(), picks)])
 
     @precondition(lambda self: bool(self.stale()))
-    @rule(picks=PICKS, kinds=EVENTS, late=st.integers(0, 3), status=ENDS)
+    @rule(picks=drawn.PICKS, kinds=drawn.EVENTS, late=st.integers(0, 3), status=drawn.ENDS)
     def finish_as_a_zombie(
         self, picks: list[int], kinds: list[Kind], late: int, status: Status
     ) -> None:
@@ -231,7 +227,7 @@ class EngineMachine(RuleBasedStateMachine):
         self._write(appends, [finish_of(append, status) for append in appends])
 
     @precondition(lambda self: bool(self.ended()))
-    @rule(pick=PICK)
+    @rule(pick=drawn.PICK)
     def finish_the_way_it_has_ended(self, pick: int) -> None:
         """By its last owner: a repetition, unless somebody else has ended it meanwhile."""
         held = picked(self.ended(), pick)
@@ -239,15 +235,15 @@ class EngineMachine(RuleBasedStateMachine):
         self._write([append], [finish_of(append, self.model.get(held.response_id).status)])
 
     @precondition(lambda self: bool(self.writes))
-    @rule(pick=PICK)
+    @rule(pick=drawn.PICK)
     def repeat_a_write(self, pick: int) -> None:
         """As after a commit whose end was unknown; any of the last dozen."""
         self._write(*picked(self.writes[::-1], pick))
 
     def _append(self, held: Held, kinds: Sequence[Kind], late: int = 0) -> Append:
-        self.items += len(kinds)
+        first_item, self.items = self.items, self.items + len(kinds)
         response = self.model.responses.get(held.response_id)
-        return append_of(held, response, kinds, self.items, late)
+        return append_of(held, response, kinds, first_item, late)
 
     def _write(self, appends: Sequence[Append], finishes: Sequence[Finish] = ()) -> None:
         def engine() -> list[str]:
@@ -264,9 +260,11 @@ class EngineMachine(RuleBasedStateMachine):
         self.writes.append(Write(appends, finishes))
 
     @precondition(lambda self: bool(self.held))
-    @rule(picks=PICKS, worker=WORKERS)
-    def heartbeat(self, picks: list[int], worker: str) -> None:
-        attempts = dict(each(self.held[::-1], picks))
+    @rule(picks=drawn.PICKS, worker=drawn.WORKERS, seconds=drawn.SECONDS)
+    def wait_and_beat(self, picks: list[int], worker: str, seconds: int) -> None:
+        """By owners and zombies alike."""
+        self.advance(seconds)
+        attempts = dict(each(self.held, picks))
         self.agree(
             "heartbeat",
             lambda: {
@@ -279,7 +277,7 @@ class EngineMachine(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: bool(self.held))
-    @rule(picks=PICKS)
+    @rule(picks=drawn.PICKS)
     def release(self, picks: list[int]) -> None:
         """By owners and zombies alike."""
         attempts = dict(each(self.held[::-1], picks))
@@ -297,7 +295,7 @@ class EngineMachine(RuleBasedStateMachine):
     # People and time.
 
     @precondition(lambda self: bool(self.known()))
-    @rule(pick=PICK)
+    @rule(pick=drawn.PICK)
     def cancel(self, pick: int) -> None:
         response_id = picked(self.known(), pick)
         self.agree(
@@ -309,7 +307,7 @@ class EngineMachine(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: bool(self.known()))
-    @rule(pick=PICK)
+    @rule(pick=drawn.PICK)
     def delete(self, pick: int) -> None:
         response_id = picked(self.known(), pick)
         self.agree(
@@ -331,8 +329,6 @@ class EngineMachine(RuleBasedStateMachine):
             lambda: self.model.prune(PRUNED),
         )
 
-    @precondition(lambda self: bool(self.model.responses))
-    @rule(seconds=SECONDS)
     def advance(self, seconds: int) -> None:
         self.called = "now"
         self.db.advance(timedelta(seconds=seconds))

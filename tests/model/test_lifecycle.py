@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from pgdurable.models import Status
-from tests.model.calls import DEADLINE, PAST_LEASE
 from tests.model.database import Database
 from tests.model.documented import documented, is_drawn
+from tests.model.drawn import DEADLINE, PAST_LEASE
 from tests.model.invariants import NOWHERE, Transition
 from tests.model.machine import EngineMachine
 
@@ -32,7 +32,7 @@ def take_over_after(seconds: int) -> Step:
 
 
 BY_HAND = Step("enqueue_by_hand", {"conversation": "c", "key": None, "text": "x"})
-CLAIM = Step("claim", {"worker": "a", "limit": 1})
+CLAIM = Step("wait_and_claim", {"worker": "a", "limit": 1, "seconds": 0})
 APPEND = Step("append", {"picks": [0], "kinds": ["added", "delta"]})
 RELEASE = Step("release", {"picks": [0]})
 CANCEL = Step("cancel", {"pick": 0})

@@ -18,7 +18,7 @@ from tests.model.machine import EngineMachine
 
 PROFILES = {
     "short": settings(max_examples=300, stateful_step_count=50),
-    "long": settings(max_examples=3000, stateful_step_count=60),
+    "long": settings(max_examples=4000, stateful_step_count=60),
 }
 SETTINGS = settings(
     PROFILES[os.environ.get("PGDURABLE_MODEL_PROFILE", "short")],
