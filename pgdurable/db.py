@@ -36,6 +36,8 @@ TCP = {
 # lock waits included, unless nobody is going to answer.
 ANSWER_SECONDS = 20.0
 POOL_SECONDS = 5.0
+# connect_timeout bounds every address of a host, this one all of them and what precedes them.
+CONNECT_SECONDS = 15.0
 CANCEL_SECONDS = 1.0
 # A timer that fires this late has waited for the event loop, and so has the answer.
 LATE_SECONDS = 1.0
@@ -67,7 +69,10 @@ async def connect(dsn: str, *, name: str) -> AsyncConnection[TupleRow]:
     Raises DatabaseUnavailable with the reason, never with the password.
     """
     try:
-        conn = await AsyncConnection.connect(dsn, **_settings(name))
+        async with asyncio.timeout(CONNECT_SECONDS):
+            conn = await AsyncConnection.connect(dsn, **_settings(name))
+    except TimeoutError as exc:
+        raise errors.DatabaseUnavailable(f"cannot connect to {redact_dsn(dsn)}: no answer") from exc
     except psycopg.OperationalError as exc:
         raise unavailable(dsn, exc) from exc
     _adapt(conn)

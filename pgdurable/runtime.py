@@ -92,10 +92,10 @@ class Runtime:
             try:
                 yield self
             finally:
-                if self.worker is not None:
-                    await self.worker.stop()
                 for task in tasks:
                     task.remove_done_callback(self._look_why)
+                if self.worker is not None:
+                    await self.worker.stop()
                 await db.ended(*tasks)
         if self._failure is not None:
             raise RoomFailed from self._failure
@@ -116,10 +116,12 @@ class Runtime:
     def _look_why(self, ended: asyncio.Task[None]) -> None:
         """A room runs until it is cancelled. Without one of them the process would take requests
         that nobody serves; it stops instead, and others take over."""
-        if ended.cancelled() or (exc := ended.exception()) is None or self._failure is not None:
+        if self._failure is not None:
             return
-        log(logger, logging.CRITICAL, LogEvent.ROOM_FAILED, exc_info=exc)
-        self._failure = exc
+        # Nobody cancels a room before the process leaves; one that was is as gone as any other.
+        failure = None if ended.cancelled() else ended.exception()
+        self._failure = failure or RuntimeError(f"{ended.get_coro()} has ended")
+        log(logger, logging.CRITICAL, LogEvent.ROOM_FAILED, exc_info=self._failure)
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _make_worker(self, writer: Writer) -> Worker:
