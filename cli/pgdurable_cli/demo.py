@@ -27,6 +27,10 @@ MISSING_OPENAI = (
 )
 
 
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INSIST_SECONDS = 0.5
+
+
 @click.command(
     short_help="Watch a response survive kill -9.",
     epilog="""\b
@@ -61,7 +65,8 @@ def demo(dsn: str | None) -> None:
         queue = f"demo-{secrets.token_hex(4)}"
         children = stack.enter_context(Children(database.dsn, queue=queue, logs=folder))
         try:
-            tell(database, children)
+            with _insisting():
+                tell(database, children)
         except DemoFailed as exc:
             raise click.ClickException(f"{exc}\n\n{children.last_words()}") from exc
     click.echo("Everything that was started has been stopped.")
@@ -89,29 +94,43 @@ def _database(dsn: str | None, folder: Path) -> Iterator[Dsn]:
         yield Dsn(server.dsn(), server.dsn(), "the demo's own Postgres")
 
 
+class _Interrupted(KeyboardInterrupt):
+    """Once a plain KeyboardInterrupt has passed through exec(), Python ends by SIGINT, no matter
+    what was made of it."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    for other in INTERRUPTS:
+        signal.signal(other, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, INSIST_SECONDS)
+    raise _Interrupted
+
+
 @contextlib.contextmanager
 def _cleaning_up() -> Iterator[None]:
     """The first SIGINT, SIGTERM or SIGHUP unwinds the stack, which stops everything.
 
     No other one interrupts that.
     """
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    interrupted = False
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal interrupted
-        interrupted = True
-        for other in numbers:
-            signal.signal(other, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+    before = {number: signal.signal(number, _interrupt) for number in INTERRUPTS}
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, signal.SIG_IGN)
     try:
         yield
     except Exception as exc:
-        if interrupted:  # in the middle of an import, say, which made another error of it
-            raise KeyboardInterrupt from exc
+        if signal.getsignal(signal.SIGINT) is not _interrupt:
+            raise _Interrupted from exc  # an import that was interrupted made this of it
         raise
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _insisting() -> Iterator[None]:
+    """In here an interrupt that somebody else's code has swallowed comes again."""
+    signal.signal(signal.SIGALRM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)

@@ -92,10 +92,39 @@ def test_an_interrupted_demo_leaves_nothing_running(
     with pgdurable("demo", env=temp) as demo:
         demo.wait_for(moment)
         demo.send(signum)
-        assert demo.wait() == 1
+        assert demo.wait() == 1, demo.output()
         assert "Traceback" not in demo.output()
         if "server: pid" in demo.output():
             assert not [pid for pid in pids(demo.output()) if lives(pid)]
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        pytest.param("try: sleep()\n    except BaseException: sleep()", id="swallowed"),
+        pytest.param("exec('sleep()')", id="through exec"),
+    ],
+)
+def test_an_interrupt_ends_the_demo_whatever_the_code_it_meets_makes_of_it(
+    story: str, temp: dict[str, str], tmp_path: Path, empty_dsn: str
+) -> None:
+    # As a module: only there does Python end by SIGINT after one that has passed through exec().
+    (tmp_path / "staged.py").write_text(
+        "import time\n"
+        "from pgdurable_cli import demo, main\n"
+        "def sleep():\n"
+        "    print('asleep', flush=True)\n"
+        "    time.sleep(60)\n"
+        "def tell(database, children):\n"
+        f"    {story}\n"
+        "demo.tell = tell\n"
+        f"main.main(['demo', '--dsn', {empty_dsn!r}], prog_name='pgdurable')\n"
+    )
+    env = NO_DATABASE | temp | {"PYTHONPATH": str(tmp_path)}
+    with Process(sys.executable, "-m", "staged", env=env, cwd=str(ROOT)) as demo:
+        demo.wait_for("asleep")
+        demo.send(signal.SIGINT)
+        assert demo.wait(20) == 1, demo.output()
 
 
 def test_a_demo_that_fails_says_why_and_leaves_nothing_running(temp: dict[str, str]) -> None:
