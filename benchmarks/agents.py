@@ -28,7 +28,7 @@ def specification(request: Any) -> dict[str, Any]:
 async def nothing(request: Any) -> str:
     spec = specification(request)
     marks.handler_started(spec.get("sent_at"))
-    return "ok"
+    return str(spec.get("says", ""))
 
 
 @stream()

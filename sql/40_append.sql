@@ -115,6 +115,7 @@ begin
       and r.attempt = w.attempt
       and r.status = 'in_progress'
       and r.last_seq = w.last_seq
+      and w.count > 0
     returning r.response_id, r.attempt, w.last_seq, w.start, w.n
   ),
   logged as (

@@ -65,19 +65,6 @@ class Intake:
         self._ending = ending
         self.written: Part | None = None
         """The part the last event, a delta, went to: the next one may be taken by the fast path."""
-        self._families: dict[str, Callable[[dict[str, Any]], list[NewEvent]]] = {
-            ITEM_ADDED: self._item_added,
-            ITEM_DONE: self._item_done,
-            ANNOTATION_ADDED: self._annotation,
-            "error": self._error,
-            **dict.fromkeys(BY_DELTA, self._delta),
-            **dict.fromkeys(BY_DONE, self._text_done),
-            **dict.fromkeys(OPENINGS.values(), self._part_added),
-            **dict.fromkeys(CLOSINGS.values(), self._part_done),
-            **dict.fromkeys(INNER_TERMINAL, self._inner_terminal),
-            **dict.fromkeys(ITEM_PROGRESS, self._progress),
-            **dict.fromkeys(RESERVED, _nothing),
-        }
 
     def take(self, event: dict[str, Any]) -> list[NewEvent]:
         self.written = None
@@ -87,7 +74,7 @@ class Intake:
                 return []
             if event.get("error"):
                 return self._error(event)
-        return self._families.get(event_type(event), self._unknown)(event)
+        return _FAMILIES.get(event_type(event), Intake._unknown)(self, event)
 
     def whole_items(self, items: list[dict[str, Any]]) -> list[NewEvent]:
         """Shaped items that were never streamed, each from its announcement to its closing."""
@@ -222,6 +209,9 @@ class Intake:
         item = self._item(ITEM_PROGRESS[event["type"]], event)
         return [] if item is None or not item.announced else [_passed(event, item)]
 
+    def _nothing(self, event: dict[str, Any]) -> list[NewEvent]:
+        return []
+
     def _unknown(self, event: dict[str, Any]) -> list[NewEvent]:
         item: Item | None = None
         if "item_id" in event or "output_index" in event:
@@ -282,8 +272,19 @@ class Intake:
         return item is not None and item.closed
 
 
-def _nothing(event: dict[str, Any]) -> list[NewEvent]:
-    return []
+_FAMILIES: Final[dict[str, Callable[[Intake, dict[str, Any]], list[NewEvent]]]] = {
+    ITEM_ADDED: Intake._item_added,
+    ITEM_DONE: Intake._item_done,
+    ANNOTATION_ADDED: Intake._annotation,
+    "error": Intake._error,
+    **dict.fromkeys(BY_DELTA, Intake._delta),
+    **dict.fromkeys(BY_DONE, Intake._text_done),
+    **dict.fromkeys(OPENINGS.values(), Intake._part_added),
+    **dict.fromkeys(CLOSINGS.values(), Intake._part_done),
+    **dict.fromkeys(INNER_TERMINAL, Intake._inner_terminal),
+    **dict.fromkeys(ITEM_PROGRESS, Intake._progress),
+    **dict.fromkeys(RESERVED, Intake._nothing),
+}
 
 
 def _passed(event: dict[str, Any], item: Item | None) -> NewEvent:

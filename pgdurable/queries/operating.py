@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from pgdurable.models import Status
-from pgdurable.queries.rows import Conn, fetch_values
+from pgdurable.queries.rows import Conn, array_literal, fetch_values
 
 
 async def cancel_response(conn: Conn, *, response_id: str, principal: str) -> Status:
@@ -76,7 +76,7 @@ async def wake(conn: Conn, *, channel: str, ids: Sequence[str]) -> None:
         select pgdurable.wake(p_channel => %(channel)s, p_ids => %(ids)s::text[]) from hint
         """,
         channel=channel,
-        ids=list(ids),
+        ids=array_literal(ids),
     )
 
 

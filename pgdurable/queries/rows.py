@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import psycopg
@@ -38,3 +39,8 @@ async def _fetch(conn: Conn, factory: Any, query: str, args: dict[str, Any]) -> 
         raise
     except psycopg.Error as exc:
         raise errors.from_database(exc) from exc
+
+
+def array_literal(values: Iterable[object]) -> str:
+    """An array of ids, numbers or statuses: none needs quotes, for which psycopg would look."""
+    return f"{{{','.join(map(str, values))}}}"

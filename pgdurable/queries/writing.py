@@ -18,7 +18,7 @@ from pgdurable.models import (
     Terminal,
     WriteResult,
 )
-from pgdurable.queries.rows import Conn, fetch, fetch_values
+from pgdurable.queries.rows import Conn, array_literal, fetch, fetch_values
 
 # Postgres takes a lock_timeout of 0 for none.
 WITHOUT_LIMIT = timedelta(0)
@@ -87,7 +87,7 @@ select * from pgdurable.enqueue_responses(
 
 def _enqueue_args(responses: Sequence[NewResponse]) -> dict[str, Any]:
     return {
-        "response_ids": [response.response_id for response in responses],
+        "response_ids": array_literal([response.response_id for response in responses]),
         "principals": [response.principal for response in responses],
         "conversation_ids": [response.conversation_id for response in responses],
         "previous_response_ids": [response.previous_response_id for response in responses],
@@ -218,8 +218,8 @@ def _heartbeat_args(
 ) -> dict[str, Any]:
     return {
         "worker_id": worker_id,
-        "response_ids": [response_id for response_id, _ in attempts],
-        "attempts": [attempt for _, attempt in attempts],
+        "response_ids": array_literal([response_id for response_id, _ in attempts]),
+        "attempts": array_literal([attempt for _, attempt in attempts]),
         "lease": lease,
     }
 
@@ -264,10 +264,10 @@ def _append_args(
 ) -> dict[str, Any]:
     events = [event for append in appends for event in append.events]
     return {
-        "a_response_ids": [append.response_id for append in appends],
-        "a_attempts": [append.attempt for append in appends],
-        "a_last_seqs": [append.last_seq for append in appends],
-        "a_counts": [len(append.events) for append in appends],
+        "a_response_ids": array_literal([append.response_id for append in appends]),
+        "a_attempts": array_literal([append.attempt for append in appends]),
+        "a_last_seqs": array_literal([append.last_seq for append in appends]),
+        "a_counts": array_literal([len(append.events) for append in appends]),
         "a_types": "\n".join([event.type for event in events]),
         "a_item_ids": "\n".join([event.item_id or "" for event in events]),
         "a_bodies": _lines([event.body for event in events]),
@@ -278,10 +278,10 @@ def _append_args(
 
 def _finish_args(finishes: Sequence[Finish]) -> dict[str, Any]:
     return {
-        "f_response_ids": [finish.response_id for finish in finishes],
-        "f_attempts": [finish.attempt for finish in finishes],
-        "f_last_seqs": [finish.last_seq for finish in finishes],
-        "f_statuses": [str(finish.terminal.status) for finish in finishes],
+        "f_response_ids": array_literal([finish.response_id for finish in finishes]),
+        "f_attempts": array_literal([finish.attempt for finish in finishes]),
+        "f_last_seqs": array_literal([finish.last_seq for finish in finishes]),
+        "f_statuses": array_literal([finish.terminal.status for finish in finishes]),
         "f_types": "\n".join([finish.terminal.event.type for finish in finishes]),
         "f_bodies": _lines([finish.terminal.event.body for finish in finishes]),
     }
@@ -342,7 +342,7 @@ async def release_responses(
           end
         )
         """,
-        response_ids=list(attempts),
-        attempts=list(attempts.values()),
+        response_ids=array_literal(attempts),
+        attempts=array_literal(attempts.values()),
         lock_timeout=_milliseconds(lock_timeout),
     )

@@ -240,7 +240,8 @@ class Model:
         r = self.holds(call.response_id, call.attempt)
         if r is None or r.last_seq not in (call.last_seq, call.last_seq + len(call.events)):
             return "lost"
-        if r.last_seq == call.last_seq:  # else it is a repetition, and done already
+        # Another last_seq is a repetition, and done already; without events there is only a lock.
+        if call.events and r.last_seq == call.last_seq:
             r.lease_expires_at = self.now + LEASE
             for event in call.events:
                 r.add(event)
