@@ -144,7 +144,7 @@ class Part:
 
     def final(self) -> dict[str, Any]:
         """The part as it stands in the closed item."""
-        late = self.declared.get("annotations") or []
+        late = self.declared.get("annotations") or [] if self.kind is TEXT else []
         annotations = late if len(late) > len(self.annotations) else self.annotations
         part = self._part(self.so_far(), annotations)
         if self.logprobs:

@@ -54,6 +54,19 @@ def test_a_bare_tool_output_gets_an_announcement_an_id_and_an_index() -> None:
     assert item["id"].startswith("fco_") and item["output"] == '{"a":1}'
 
 
+@pytest.mark.parametrize("annotations", [True, 7, {"a": 1}, "none"])
+def test_what_is_no_list_of_annotations_is_left_alone(annotations: object) -> None:
+    log = Log()
+    parts = [{"type": "output_text", "text": "a"}, {"type": "refusal", "refusal": "b"}]
+    log.feed(done(type="message", content=[{**part, "annotations": annotations} for part in parts]))
+    summary = {"type": "summary_text", "text": "c", "annotations": annotations}
+    log.feed({"type": "response.reasoning_summary_part.added", "part": summary})
+    message, reasoning = finished(log)
+    assert message["content"][0]["annotations"] == []
+    assert message["content"][1]["annotations"] == annotations
+    assert reasoning["summary"][0]["text"] == "c"
+
+
 def test_a_bare_message_gets_a_part_one_delta_and_ends() -> None:
     log = Log()
     log.feed(done(type="message", role="assistant", content="Hi"))
