@@ -297,8 +297,9 @@ class Attempt:
         if isinstance(failure, InvalidRequest):
             return self._envelope.fail("invalid_request", str(failure))
         # What an exception says may be a secret; what it is helps, and the log has the rest.
+        raised = failure.reason if isinstance(failure, handling.Quit) else failure
         return self._envelope.fail(
-            "server_error", f"The agent failed with {type(failure).__name__}."
+            "server_error", f"The agent failed with {type(raised).__name__}."
         )
 
     def _abandon(self) -> None:

@@ -31,6 +31,7 @@ class Quit(Exception):
 
     def __init__(self, reason: BaseException) -> None:
         super().__init__(f"the handler raised {reason!r}")
+        self.reason = reason
 
 
 # How far a sync generator may be ahead of the log.

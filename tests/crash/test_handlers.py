@@ -209,6 +209,8 @@ async def test_a_handler_that_raises_anything_fails_its_response_only(
 
     assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
     assert "secret" not in str(response)
+    if handler in (quits, quits_in_its_thread):
+        assert response["error"]["message"] == "The agent failed with SystemExit."
     assert calls == ["raise", "fine"]
     assert (await check_finished(conn, response_id)).attempt == 1
 
