@@ -36,11 +36,21 @@ class Enqueuer:
         return len(self._waiting)
 
     async def enqueue(self, response: NewResponse) -> EnqueuedResponse:
-        """The response, durable; raises IdempotencyConflict, DatabaseUnavailable."""
+        """The response, durable; raises IdempotencyConflict, DatabaseUnavailable.
+
+        Being cancelled has no effect once it is being stored: only who learns that it is stored
+        can see to it that it does not run for nobody.
+        """
         waiting = _Waiting(response, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._news.set()
-        enqueued = await waiting.future
+        try:
+            enqueued = await asyncio.shield(waiting.future)
+        except asyncio.CancelledError:
+            if waiting in self._waiting:
+                waiting.future.cancel()
+                raise
+            enqueued = await waiting.future
         if enqueued.outcome == "conflict":
             raise errors.IdempotencyConflict(
                 f"Idempotency key '{response.idempotency_key}' was used before"

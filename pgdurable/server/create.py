@@ -8,12 +8,11 @@ Idempotency-Key, because that is how it comes back.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import orjson
 from aiohttp import web
 
-from pgdurable import errors, history, queries
+from pgdurable import db, errors, history, queries
 from pgdurable.ids import new_response_id
 from pgdurable.models import EnqueuedResponse
 from pgdurable.queries import NewResponse
@@ -27,6 +26,7 @@ from pgdurable.tail import Feed
 
 BODY_TIMEOUT_SECONDS = 30.0
 MAX_KEY_CHARACTERS = 255
+RETRY_SECONDS = 0.5
 
 
 async def create(request: web.Request) -> web.StreamResponse:
@@ -88,6 +88,8 @@ def _idempotency_key(request: web.Request) -> str | None:
         raise errors.InvalidRequest(
             f"The Idempotency-Key has more than {MAX_KEY_CHARACTERS} characters."
         )
+    if key is not None and any("\ud800" <= letter <= "\udfff" for letter in key):
+        raise errors.InvalidRequest("The Idempotency-Key is not UTF-8.")
     return key
 
 
@@ -156,7 +158,15 @@ async def _after_foreground(
     runtime, principal = runtime_of(request), principal_of(request)
     # A delete stops the worker, too: its next write is refused.
     end = queries.cancel_response if sent.store else queries.delete_response
-    with contextlib.suppress(errors.DatabaseRefused):
-        async with runtime.pool.connection() as conn:
-            await end(conn, response_id=feed.response_id, principal=principal)
-    runtime.announce(feed.response_id)
+    while True:
+        try:
+            async with runtime.pool.connection() as conn:
+                await end(conn, response_id=feed.response_id, principal=principal)
+        except errors.DatabaseRefused:
+            pass
+        except Exception as exc:  # nobody else would do it when the database is back
+            if not db.is_outage(exc) or feed.closing:
+                raise
+            await asyncio.sleep(RETRY_SECONDS)
+            continue
+        return runtime.announce(feed.response_id)

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from pgdurable import AgentRequest
 from tests.support.inside import Inside, frames_of, inside, text_of
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT, wait_until
 
 KEY = {"Idempotency-Key": "order-7"}
 
@@ -114,6 +115,17 @@ async def test_a_key_belongs_to_its_principal(http: Inside, counting: Counting) 
 async def test_a_key_that_is_too_long_is_refused(http: Inside, counting: Counting) -> None:
     status, refusal = await post(http, {"Idempotency-Key": "k" * 256})
     assert status == 400 and "Idempotency-Key" in refusal["error"]["message"]
+
+
+async def test_a_key_that_is_not_utf8_is_refused(http: Inside) -> None:
+    url = URL(http.url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    head = b"POST /responses HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 14\r\n"
+    writer.write(head + b'Idempotency-Key: caf\xe9\r\n\r\n{"input":"hi"}')
+    async with asyncio.timeout(TIMEOUT):
+        answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 ") and b"Idempotency-Key is not UTF-8" in answer
 
 
 @pytest.mark.parametrize("leaver", [0, 1])
