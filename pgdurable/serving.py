@@ -19,6 +19,7 @@ from aiohttp import web
 from pgdurable.config import LongRunningSettings
 from pgdurable.logs import LogEvent, log
 from pgdurable.runtime import Runtime
+from pgdurable.server import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -85,24 +86,30 @@ async def serve(
             "listening beyond this machine without authentication: "
             "put a proxy that authenticates in front of it"
         )
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        handler_cancellation=True,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-        keepalive_timeout=15.0,
-    )
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
     with until_stopped(within) as stopped:
         await runner.setup()
         try:
-            await web.SockSite(runner, sock, backlog=1024).start()
-            log(logger, logging.INFO, LogEvent.SERVER_STARTED, address=address_of(sock))
-            _settle_collector()
-            on_ready()
-            await stopped.wait()
+            with contextlib.closing(await _listen(runner, sock)):
+                log(logger, logging.INFO, LogEvent.SERVER_STARTED, address=address_of(sock))
+                _settle_collector()
+                on_ready()
+                await stopped.wait()
         finally:
             await runner.cleanup()
     log(logger, logging.INFO, LogEvent.SERVER_STOPPED)
+
+
+async def _listen(runner: web.AppRunner, sock: socket.socket) -> asyncio.Server:
+    """Accept connections of our own kind, which an aiohttp site would not."""
+    server, loop = runner.server, asyncio.get_running_loop()
+    assert server is not None
+
+    def connection() -> Connection:
+        no_log: Any = None
+        return Connection(server, loop=loop, access_log=no_log, keepalive_timeout=15.0)
+
+    return await loop.create_server(connection, sock=sock, backlog=1024)
 
 
 async def work(

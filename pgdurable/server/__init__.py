@@ -7,9 +7,11 @@ change     cancel, delete, retry
 streams    a feed -> SSE on the wire
 objects    stored rows -> response objects (pure)
 refusals   one JSON shape for everything that goes wrong
+connection the same for what is not HTTP
 """
 
 from pgdurable.server.app import make_app
+from pgdurable.server.connection import Connection
 from pgdurable.server.keys import RUNTIME, Options
 
-__all__ = ["RUNTIME", "Options", "make_app"]
+__all__ = ["RUNTIME", "Connection", "Options", "make_app"]

@@ -75,29 +75,45 @@ def not_found(response_id: str) -> errors.ResponseNotFound:
 async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn what a handler raises into an answer; keep the request's id, or give it one."""
     given = request.headers.get("x-request-id", "")
-    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else new_request_id()
     try:
         return await handler(request)
     except web.HTTPException as exc:
         if exc.status < 400:
             raise
-        return _http_refusal(request, exc)
+        answer = _http_refusal(request, exc)
     except errors.PgdurableError as exc:
-        return _domain_refusal(exc)
+        answer = _domain_refusal(exc)
     except ConnectionResetError:
         raise
     except Exception as exc:
-        if db.is_outage(exc):
-            return _unavailable(exc)
-        log(
-            logger,
-            logging.ERROR,
-            LogEvent.REQUEST_FAILED,
-            request_id=request[REQUEST_ID],
-            path=request.path,
-            exc_info=exc,
-        )
-        return refusal(500, "The server failed; its log has the details.", retry=False)
+        answer = _unavailable(exc) if db.is_outage(exc) else failed(request, exc)
+    if is_begun(request):
+        raise ConnectionResetError("a part of another answer has been sent")
+    return answer
+
+
+def is_begun(request: web.BaseRequest) -> bool:
+    """Has some of an answer been sent? A second one would end up in its body."""
+    return request.writer.output_size > 0
+
+
+def failed(request: web.BaseRequest, exc: BaseException | None) -> web.Response:
+    """The answer to a request that the server has failed on; its log has the exception."""
+    log(
+        logger,
+        logging.ERROR,
+        LogEvent.REQUEST_FAILED,
+        request_id=request.get(REQUEST_ID),
+        path=request.path,
+        exc_info=exc,
+    )
+    return refusal(500, "The server failed; its log has the details.", retry=False)
+
+
+def new_request_id() -> str:
+    """An id for a request that came without one."""
+    return f"req_{secrets.token_hex(12)}"
 
 
 async def add_request_id(request: web.Request, response: web.StreamResponse) -> None:

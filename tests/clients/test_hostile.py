@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import aiohttp
 import pytest
@@ -12,17 +13,24 @@ from tests.clients.serving import Server
 
 MEGABYTE = 1 << 20
 ID = b"x" * MEGABYTE
+SECRET = b"Bearer hunter2"
 
 
-async def status_of(server: Server, request: bytes) -> int:
-    """How these bytes are answered."""
+async def refused(server: Server, request: bytes) -> int:
+    """The status of the answer to these bytes, which is an error in the one shape."""
     reader, writer = await asyncio.open_connection("127.0.0.1", URL(server.url).port)
     try:
         async with asyncio.timeout(10):
             writer.write(request)
-            head = await reader.readuntil(b"\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
+            body = await reader.readexactly(int(fields[b"content-length"]))
     finally:
         writer.close()
+    assert fields[b"content-type"] == b"application/json" and fields[b"x-request-id"]
+    error = json.loads(body)["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["type"] == "invalid_request_error" and error["message"]
     return int(head.split()[1])
 
 
@@ -46,7 +54,7 @@ async def is_alive(server: Server) -> bool:
 )
 async def test_an_id_of_a_megabyte_is_refused(server: Server, line: bytes) -> None:
     end = b" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
-    assert await status_of(server, line + end) in (400, 414)
+    assert await refused(server, line + end) in (400, 414)
     assert await is_alive(server)
 
 
@@ -58,12 +66,17 @@ async def test_an_id_of_a_megabyte_is_refused(server: Server, line: bytes) -> No
         b"POST /responses HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
         b"POST /responses HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + ID + b"\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nAuthorization: " + SECRET + b"\0\r\n\r\n",
+        b"POST /responses HTTP/1.1\r\nHost: x\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
-    ids=lambda request: request[:40].decode(),
+    ids=lambda request: request[:40].decode("latin1"),
 )
 async def test_what_is_not_http_is_refused(server: Server, request_: bytes) -> None:
-    assert 400 <= await status_of(server, request_) < 500
+    before = server.process.output()
+    assert 400 <= await refused(server, request_) < 500
     assert await is_alive(server)
+    assert server.process.output() == before, "nothing is logged of what anybody may send"
 
 
 async def test_a_body_that_never_comes_harms_nobody(server: Server) -> None:
