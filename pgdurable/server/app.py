@@ -34,8 +34,6 @@ def make_app(options: Options, open_runtime: OpenRuntime) -> web.Application:
 def _add_routes(app: web.Application, options: Options) -> None:
     router = app.router
     router.add_post("/invocations", create.create)
-    router.add_get("/agent/info", info.agent_info)
-    router.add_get("/health", info.health)
     for prefix in ("", "/v1"):
         one = f"{prefix}/responses/{{response_id}}"
         router.add_post(f"{prefix}/responses", create.create)
@@ -46,6 +44,8 @@ def _add_routes(app: web.Application, options: Options) -> None:
         router.add_post(f"{one}/cancel", change.cancel)
         router.add_post(f"{one}/retry", change.retry)
         router.add_get(f"{prefix}/conversations/{{base_id:.+}}", read.conversation)
+        router.add_get(f"{prefix}/agent/info", info.agent_info)
+        router.add_get(f"{prefix}/health", info.health)
         router.add_get(f"{prefix}/openapi.json", openapi.document)
     if options.enable_chat_proxy:
         app.cleanup_ctx.append(chat_proxy.session)

@@ -31,7 +31,7 @@ async def block(
     from cutting the connection and sending the request again. With `Prefer: wait=N` (RFC 7240) the
     answer after N seconds is 202 and the response as it was queued.
     """
-    if (wait := _WAIT.search(request.headers.get("prefer", ""))) is not None:
+    if (wait := _WAIT.search(",".join(request.headers.getall("prefer", ())))) is not None:
         if await _finished_within(request, feed, float(wait[1])):
             return await _final(request, feed, view, headers)
         return json_response(await _created(request, feed), status=202, headers=headers)

@@ -48,7 +48,11 @@ async def cancel(request: web.Request) -> web.Response:
             while not feed.finished and not feed.deleted and time.monotonic() < deadline:
                 await feed.wait(deadline - time.monotonic())
     snapshot = await snapshot_of(request, response_id)
-    return json_response(view.of_response(response_of_snapshot(snapshot)))
+    location = request.path.removesuffix("/cancel")
+    return json_response(
+        view.of_response(response_of_snapshot(snapshot)),
+        headers={"Location": location, "X-Response-Id": response_id},
+    )
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -68,6 +72,7 @@ async def delete(request: web.Request) -> web.Response:
 async def retry(request: web.Request) -> web.Response:
     """POST /responses/{id}/retry: a finished response's request, as a new response."""
     response_id = response_id_of(request)
+    view = View.of(request)
     runtime = runtime_of(request)
     async with runtime.pool.connection() as conn:
         new_id = await queries.retry_response(
@@ -78,5 +83,6 @@ async def retry(request: web.Request) -> web.Response:
     snapshot = await snapshot_of(request, new_id)
     location = request.path.removesuffix(f"{response_id}/retry") + new_id
     return json_response(
-        response_of_snapshot(snapshot), headers={"Location": location, "X-Response-Id": new_id}
+        view.of_response(response_of_snapshot(snapshot)),
+        headers={"Location": location, "X-Response-Id": new_id},
     )

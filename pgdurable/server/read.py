@@ -45,10 +45,11 @@ async def retrieve(request: web.Request) -> web.StreamResponse:
     """GET /responses/{id}, as an object or with `?stream=true` as its stream."""
     response_id = response_id_of(request)
     view = View.of(request)
+    headers = {"Location": request.path, "X-Response-Id": response_id}
     if not sse.boolean(request.query, "stream"):
         snapshot = await snapshot_of(request, response_id)
         response = view.of_response(response_of_snapshot(snapshot))
-        return json_response(response, headers={"X-Response-Id": response_id})
+        return json_response(response, headers=headers)
     cursor = sse.cursor(request.query, request.headers)
     async with runtime_of(request).hub.open(response_id) as feed:
         snapshot = await snapshot_of(request, response_id)
@@ -58,7 +59,7 @@ async def retrieve(request: web.Request) -> web.StreamResponse:
             feed,
             cursor=snapshot.last_seq if cursor == "now" else cursor,
             view=view,
-            headers={"Location": request.path, "X-Response-Id": response_id},
+            headers=headers,
         )
 
 
@@ -96,7 +97,7 @@ async def list_responses(request: web.Request) -> web.Response:
                 for key in request.query
                 if key.startswith("metadata.")
             },
-            after=_text(request, "after"),
+            after=_text(request, "after") or None,
             limit=limit + 1,
             ascending=_ascending(request),
         )
@@ -150,6 +151,6 @@ def _status(request: web.Request) -> Status | None:
 
 def _text(request: web.Request, name: str) -> str | None:
     text = request.query.get(name)
-    if text is not None and "\0" in text:
+    if text is not None and "\0" in name + text:
         raise InvalidRequest(f"'{name[:100]}' must not contain U+0000.", param=name[:100])
     return text

@@ -67,6 +67,8 @@ async def stream(
     response = web.StreamResponse(headers={**sse.HEADERS, **headers})
     response.force_close()  # clients wait for EOF after [DONE]
     await response.prepare(request)
+    if request.method == "HEAD":
+        return response
     keep_alive = sse.KEEP_ALIVE_WITH_IDS if view.event_ids else sse.KEEP_ALIVE
     encode = await _encoder(request, feed.response_id, cursor, view)
     last: Entry | None = None

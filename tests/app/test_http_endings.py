@@ -86,7 +86,11 @@ async def test_cancel_is_idempotent_and_keeps_the_text_so_far(http: Inside) -> N
         async for frame in frames_of(answer):
             if b'"delta"' in frame:
                 break
-        first = await send(http, "POST", f"/responses/{response_id}/cancel")
+        url = f"{http.url}/v1/responses/{response_id}"
+        async with http.session.post(f"{url}/cancel") as cancelled:
+            first = (cancelled.status, await cancelled.json())
+            assert cancelled.headers["X-Response-Id"] == response_id
+            assert url.endswith(cancelled.headers["Location"])
         rest = [frame async for frame in frames_of(answer)]
     assert first[0] == 200 and first[1]["status"] == "cancelled"
     assert first[1]["incomplete_details"] == {"reason": "cancelled"}

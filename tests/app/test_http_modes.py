@@ -97,6 +97,7 @@ async def test_every_answer_says_where_its_response_is(
     location = http.url + answer.headers["Location"]
     async with http.session.get(location) as answer:
         assert answer.headers["X-Response-Id"] == (await answer.json())["id"] == response_id
+        assert answer.headers["Location"] == f"{prefix}/responses/{response_id}"
     async with http.session.get(f"{location}?stream=true") as answer:
         assert answer.headers["X-Response-Id"] == response_id
         assert answer.headers["x-request-id"].startswith("req_")
@@ -218,7 +219,8 @@ async def test_prefer_wait_answers_202_when_the_time_is_over(http: Inside, stage
     finished = await http.finished(queued["id"])
     assert text_of(finished) == "one two"
     assert answer.headers["Location"] == f"/responses/{queued['id']}"
-    async with post(http, headers={"Prefer": "wait=20"}) as answer:
+    two = [("Prefer", "handling=lenient"), ("Prefer", "wait=20")]
+    async with post(http, headers=two) as answer:
         assert answer.status == 200
         assert text_of(await answer.json()) == "one two"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from yarl import URL
 
 from tests.support.inside import Inside, inside
+from tests.support.waiting import TIMEOUT
 
 UNKNOWN = "resp_" + "0" * 32
 HOSTILE = [
@@ -132,6 +134,7 @@ async def test_the_request_id_of_the_caller_is_kept(http: Inside, path: str) -> 
         ("status=done", "status"),
         ("conversation=%00", "conversation"),
         ("metadata.a=%00", "metadata.a"),
+        ("metadata.%00=a", "metadata.\0"),
         ("tools=maybe", "tools"),
         ("resume_marker=never", "resume_marker"),
     ],
@@ -140,6 +143,34 @@ async def test_a_query_that_is_wrong_is_refused(http: Inside, query: str, param:
     async with http.session.get(URL(f"{http.url}/responses?{query}", encoded=True)) as answer:
         assert answer.status == 400
         assert (await error_of(answer))["param"] == param
+
+
+async def test_an_empty_cursor_is_none(http: Inside) -> None:
+    response_id = await http.post()
+    for path in ("/responses", f"/responses/{response_id}/input_items"):
+        async with http.session.get(f"{http.url}{path}?after=") as answer:
+            assert len((await answer.json())["data"]) == 1
+
+
+@pytest.mark.parametrize("path", ["/health", "/agent/info", "/openapi.json"])
+async def test_what_is_no_response_is_there_with_v1_and_without(http: Inside, path: str) -> None:
+    answers = []
+    for prefix in ("", "/v1"):
+        async with http.session.get(f"{http.url}{prefix}{path}") as answer:
+            assert answer.status == 200
+            answers.append(await answer.json())
+    assert answers[0] == answers[1]
+
+
+async def test_head_has_the_headers_of_a_stream_and_no_stream(http: Inside) -> None:
+    """Read from the socket: an HTTP client would not look for a body."""
+    url = URL(f"{http.url}/responses/{await http.post()}")
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(b"HEAD %b?stream=true HTTP/1.1\r\nHost: x\r\n\r\n" % url.path.encode())
+    async with asyncio.timeout(TIMEOUT):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert b"text/event-stream" in head and body == b""
 
 
 async def test_a_query_that_the_sdks_may_send_is_tolerated(http: Inside) -> None:

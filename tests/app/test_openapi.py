@@ -206,7 +206,7 @@ async def test_a_mounted_server_says_where_it_is(dsn: str) -> None:
         for path in ("/my/openapi.json", "/my/v1/openapi.json"):
             got = await (await client.get(path)).json()
             assert [one["url"] for one in got["servers"]] == ["/my", "/my/v1"]
-            assert got["paths"]["/health"]["servers"] == [{"url": "/my"}]
+            assert got["paths"]["/invocations"]["servers"] == [{"url": "/my"}]
 
 
 @pytest.mark.parametrize(

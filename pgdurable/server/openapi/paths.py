@@ -58,8 +58,8 @@ def build(mount: str = "") -> dict[str, Any]:
             f"{one}/cancel": {"parameters": read, "post": _cancel()},
             f"{one}/retry": {"parameters": read, "post": _retry()},
             "/conversations/{base_id}": {"parameters": [p.BASE_ID], "get": _conversation()},
-            "/health": {**here, "get": _health()},
-            "/agent/info": {**here, "get": _agent_info()},
+            "/health": {"get": _health()},
+            "/agent/info": {"get": _agent_info()},
             "/openapi.json": {"get": _document()},
         },
         "components": {"schemas": SCHEMAS, "headers": p.HEADERS},
@@ -85,16 +85,16 @@ def _create(operation_id: str) -> Operation:
             "content": {"application/json": {"schema": ref("CreateResponse")}},
         },
         "responses": {
-            "200": {**_json("Response", "The response, or its stream.", new=True), **_links()}
+            "200": {**_json("Response", "The response, or its stream.", located=True), **_links()}
             | {"content": {**_content("Response"), **_EVENTS}},
-            "202": _json("Response", "`Prefer: wait=N` is over; it goes on.", new=True),
+            "202": _json("Response", "`Prefer: wait=N` is over; it goes on.", located=True),
             **_errors(400, 408, 409, 413, 500, 503),
         },
     }
 
 
 def _retrieve() -> Operation:
-    ok = _json("Response", "The response as it is now, or its stream.", "X-Response-Id")
+    ok = _json("Response", "The response as it is now, or its stream.", located=True)
     ok["content"] |= _EVENTS
     return {
         "operationId": "getResponse",
@@ -129,7 +129,10 @@ def _cancel() -> Operation:
         "summary": "Cancel a background response",
         "description": "What it has said so far is kept. A finished one is answered as it is.",
         "parameters": [p.TOOLS],
-        "responses": {"200": _json("Response", "The response."), **_errors(400, 404, 500, 503)},
+        "responses": {
+            "200": _json("Response", "The response.", located=True),
+            **_errors(400, 404, 500, 503),
+        },
     }
 
 
@@ -138,9 +141,10 @@ def _retry() -> Operation:
         "operationId": "retryResponse",
         "summary": "Ask the same again",
         "description": "A new response with the request of a finished one, which stays as it is.",
+        "parameters": [p.TOOLS],
         "responses": {
-            "200": {**_json("Response", "The new response.", new=True), **_links()},
-            **_errors(404, 409, 500, 503),
+            "200": {**_json("Response", "The new response.", located=True), **_links()},
+            **_errors(400, 404, 409, 500, 503),
         },
     }
 
@@ -169,7 +173,7 @@ def _health() -> Operation:
     return {
         "operationId": "health",
         "summary": "Is the process up?",
-        "description": "Static: it does not ask the database. Not under `/v1`.",
+        "description": "Static: it does not ask the database.",
         "responses": {"200": _json("Health", "It is.")},
     }
 
@@ -178,7 +182,6 @@ def _agent_info() -> Operation:
     return {
         "operationId": "agentInfo",
         "summary": "Which agent is this?",
-        "description": "Not under `/v1`.",
         "responses": {"200": _json("AgentInfo", "This one.")},
     }
 
@@ -200,8 +203,8 @@ def _headers(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in ("x-request-id", *names)}
 
 
-def _json(schema: str, description: str, *headers: str, new: bool = False) -> dict[str, Any]:
-    names = ("X-Response-Id", "Location") if new else headers
+def _json(schema: str, description: str, *, located: bool = False) -> dict[str, Any]:
+    names = ("X-Response-Id", "Location") if located else ()
     return {
         "description": description,
         "content": _content(schema),
