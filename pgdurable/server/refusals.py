@@ -10,7 +10,6 @@ import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
 
 import orjson
 from aiohttp import web
@@ -129,10 +128,10 @@ def _http_refusal(request: web.Request, exc: web.HTTPException) -> web.Response:
         405: f"{path} does not take {request.method}.",
         413: "The request body is too large.",
     }
-    phrase = HTTPStatus(exc.status).phrase
-    response = refusal(exc.status, messages.get(exc.status, phrase))
-    if allow := exc.headers.get("Allow"):
-        response.headers["Allow"] = allow
+    response = refusal(exc.status, messages.get(exc.status, exc.reason))
+    for name, value in exc.headers.items():  # Allow, or what an author's principal() says
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers.add(name, value)
     return response
 
 

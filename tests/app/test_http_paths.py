@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from yarl import URL
 
 from tests.support.inside import Inside, inside
@@ -92,6 +93,21 @@ async def test_a_wrong_method_is_told_the_right_ones(
         assert answer.status == 405
         assert (await error_of(answer))["message"] == f"{path} does not take {method}."
         assert set(answer.headers["Allow"].split(",")) == allowed
+
+
+async def test_who_may_not_enter_is_told_how_as_json(dsn: str) -> None:
+    def nobody(request: web.Request) -> str:
+        raise web.HTTPUnauthorized(
+            reason="The token has expired.", headers={"WWW-Authenticate": "Bearer"}
+        )
+
+    async with (
+        inside(dsn, handler, principal=nobody) as http,
+        http.session.get(f"{http.url}/responses") as answer,
+    ):
+        assert answer.status == 401
+        assert (await error_of(answer))["message"] == "The token has expired."
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize(
