@@ -39,7 +39,13 @@ citations: SearchStrategy[Json] = objects({"type": st.just("url_citation"), "url
 parts = st.one_of(
     objects(
         {"type": st.sampled_from(["output_text", "text", "summary_text", "reasoning_text"])},
-        {"text": texts, "annotations": st.lists(citations, max_size=2), "logprobs": st.just([])},
+        {
+            "text": texts,
+            "annotations": st.one_of(
+                st.lists(citations, max_size=2), st.sampled_from([True, 7, {}])
+            ),
+            "logprobs": st.just([]),
+        },
     ),
     objects({"type": st.just("refusal"), "refusal": texts}),
     objects({"type": st.just("output_image"), "url": texts}),
