@@ -80,7 +80,7 @@ async def stream(
     if feed.closing:
         return response  # the process stops: no [DONE], so that the client comes back
     if feed.deleted:
-        await write(response, _gone(feed.response_id))
+        await write(response, _gone(feed))
     elif view.trace_id and last is not None and (trace_id := _trace_id(last)):
         await write(response, b'data: {"trace_id":%b}\n\n' % orjson.dumps(trace_id))
     await write(response, sse.DONE)
@@ -131,11 +131,12 @@ def _trace_id(last: Entry) -> Any:
     return (orjson.loads(last.body)["response"].get("metadata") or {}).get("trace_id")
 
 
-def _gone(response_id: str) -> bytes:
+def _gone(feed: Feed) -> bytes:
+    """The one event that is not in the log: there is no log any more."""
     error = {
         "type": "error",
         "code": "response_not_found",
-        "message": f"Response with id '{response_id}' was deleted.",
+        "message": f"Response with id '{feed.response_id}' was deleted.",
         "param": None,
     }
-    return b"data: %b\n\n" % orjson.dumps(error)
+    return sse.frame(feed.response_id, feed.last_seq + 1, orjson.dumps(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -156,12 +157,14 @@ async def test_the_tails_of_a_deleted_response_end(http: Inside) -> None:
     response_id = await http.post("wait")
     async with http.session.get(f"{http.url}/responses/{response_id}?stream=true") as answer:
         frames = frames_of(answer)
-        while b'"delta"' not in await anext(frames):
+        while b'"delta"' not in (frame := await anext(frames)):
             pass
         await send(http, "DELETE", f"/responses/{response_id}")
         async with asyncio.timeout(10):
-            *_, error, done = [frame async for frame in frames]
-    assert b'"code":"response_not_found"' in error
+            *rest, error, done = [frame async for frame in frames]
+    last, told = (json.loads(one.removeprefix(b"data: ")) for one in ([frame, *rest][-1], error))
+    assert (told["type"], told["code"]) == ("error", "response_not_found")
+    assert told["sequence_number"] == last["sequence_number"] + 1
     assert done == b"data: [DONE]"
 
 
@@ -169,6 +172,8 @@ async def test_a_retry_is_a_new_response_to_the_same_request(http: Inside) -> No
     response_id = await http.post("hi", metadata={"k": "v"})
     finished = await http.finished(response_id)
     url = f"{http.url}/v1/responses/{response_id}/retry"
+    async with http.session.post(f"{url}?tools=maybe") as answer:
+        assert answer.status == 400
     async with http.session.post(url) as answer:
         assert answer.status == 200
         retried = await answer.json()
