@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 
@@ -31,6 +32,9 @@ _number = itertools.count()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A background job of a script ignores Ctrl-C, and the processes that tests interrupt would too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if HOME not in os.environ and SERVER not in os.environ:
         os.environ[HOME] = tempfile.mkdtemp(prefix="pgdurable-test-", dir=roomy_folder())
         os.chmod(os.environ[HOME], 0o755)  # as root, the server runs as another account
