@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from pgdurable import LongRunningSettings
@@ -188,6 +189,12 @@ def test_without_a_dsn_it_starts_migrates_and_stops_the_embedded_postgres(home: 
     with running(QUICK, "--port", "0", env=env) as process:
         assert f"using the embedded Postgres in {home}" in process.output()
         assert fetch(f"{address(process)}/responses", {"input": "2"})[0] == 200
+        told = re.search(r"\(psql '(.+)'\)", process.output())
+        assert told is not None
+        with psycopg.connect(told[1]) as psql:
+            assert psql.execute("select status from pgdurable.response_overview").fetchall() == [
+                ("completed",)
+            ]
         process.send(signal.SIGTERM)
         assert process.wait() == 0
     assert processes_naming(str(home)) == []
