@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from typing import Any
 
 import click
@@ -44,6 +46,8 @@ def main() -> None:
     """Long-running agents that survive crashes, on Postgres alone."""
     # For every libpq connection of this process: an address that nobody answers is no hang.
     os.environ.setdefault("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT_SECONDS)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what the terminal cannot show is escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 for command in (demo, run, migrate, ls, show, tail, cancel, retry, prune):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -32,8 +33,11 @@ def text(value: object) -> str:
 
 
 def printable(line: str) -> str:
-    """What clients chose goes to a terminal only with its control characters escaped."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    """What clients chose goes to a terminal only with its control characters escaped.
+
+    The escapes are those of JSON, so that what was JSON stays JSON.
+    """
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 def duration(value: timedelta) -> str:

@@ -62,6 +62,21 @@ def test_tail_prints_every_event_as_number_attempt_type_and_json(dsn: str, db: C
         assert said("tail", "-f", "--after", cursor, response_id, dsn=dsn)[0] == ""
 
 
+def test_tail_escapes_what_a_terminal_obeys_and_stays_json(dsn: str, db: Connection) -> None:
+    said_by_client = "\x1b[2J \x85 \xa0 \u200d \U000e0001 \U0001f468"
+    response_id = enqueue(db, said_by_client)
+    db.execute(
+        "update pgdurable.events set body = json_build_object('delta', %s::text)"
+        " where response_id = %s",
+        [said_by_client, response_id],
+    )
+    for encoding in ("utf-8", "latin-1"):
+        out, _ = said("tail", response_id, dsn=dsn, env={"PYTHONIOENCODING": encoding})
+        assert all(c.isprintable() or c in "\t\n" for c in out)
+        if encoding == "utf-8":
+            assert json.loads(out.split("\t")[3]) == {"delta": said_by_client}
+
+
 def test_tail_f_follows_to_the_end_and_listens_instead_of_polling(dsn: str, db: Connection) -> None:
     response_id = enqueue(db, "8")
     with pgdurable("tail", "-f", response_id, dsn=dsn) as tail:
