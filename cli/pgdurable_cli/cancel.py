@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import click
 
 from pgdurable import queries
@@ -25,15 +27,21 @@ def cancel(response_id: str, dsn: str | None) -> None:
     What has been streamed so far stays in its log.
     """
 
-    async def ask(conn: Conn) -> Status:
+    async def ask(conn: Conn) -> tuple[Status, bool]:
         found = await queries.response_overview(conn, response_id=response_id)
-        return await queries.cancel_response(
+        status = await queries.cancel_response(
             conn, response_id=response_id, principal=found.principal
         )
+        return status, found.lease_left is not None and found.lease_left < timedelta(0)
 
     with opened_database(dsn) as database:
-        status = with_connection(database, ask)
+        status, silent = with_connection(database, ask)
     if status is Status.CANCELLED:
         click.echo(f"{response_id} is cancelled.")
+    elif silent:
+        click.echo(
+            f"{response_id} is {status}, and its worker has gone silent: "
+            "the next worker that runs for this queue ends it."
+        )
     else:
         click.echo(f"{response_id} is {status}; its worker has been asked to stop.")

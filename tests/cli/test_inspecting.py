@@ -123,6 +123,14 @@ def test_cancel_reaches_the_worker_that_runs_it(dsn: str, db: Connection) -> Non
         wait_for_status(db, response_id, "cancelled")
 
 
+def test_cancel_says_so_when_the_worker_has_gone_silent(dsn: str, db: Connection) -> None:
+    response_id = enqueue(db)
+    claim = "select pgdurable.claim_responses('gone', array['default'], 1, interval '0')"
+    db.execute(claim)
+    assert "its worker has gone silent" in said("cancel", response_id, dsn=dsn)[0]
+    assert overview(db, response_id, "cancel_requested")
+
+
 def test_retry_prints_the_id_of_a_new_response(dsn: str, db: Connection) -> None:
     response_id = enqueue(db)
     assert "is still queued" in refused("retry", response_id, dsn=dsn)
