@@ -28,7 +28,7 @@ select
   r.worker_id,
   r.lease_expires_at - pgdurable.now() as lease_left,
   r.cancel_requested_at is not null as cancel_requested,
-  coalesce(r.finished_at, pgdurable.now()) - r.created_at as age,
+  pgdurable.now() - r.created_at as age,
   r.created_at,
   r.started_at,
   r.finished_at
