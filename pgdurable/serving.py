@@ -75,11 +75,16 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 async def serve(
-    app: web.Application, sock: socket.socket, *, within: float, on_ready: Callable[[], None]
+    app: web.Application,
+    sock: socket.socket,
+    *,
+    within: float,
+    on_ready: Callable[[], None],
+    second_ends: bool = True,
 ) -> None:
     """Serve the application until SIGTERM or SIGINT, then end `within` seconds.
 
-    A second signal ends the process at once.
+    A second signal ends the process at once, unless `second_ends` is false.
     """
     if sock.getsockname()[0] not in LOOPBACK:
         logger.warning(
@@ -87,7 +92,7 @@ async def serve(
             "put a proxy that authenticates in front of it"
         )
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
-    with until_stopped(within) as stopped:
+    with until_stopped(within, second_ends=second_ends) as stopped:
         await runner.setup()
         try:
             with contextlib.closing(await _listen(runner, sock)):
@@ -117,9 +122,10 @@ async def work(
     *,
     within: float,
     on_ready: Callable[[], None],
+    second_ends: bool = True,
 ) -> None:
     """Run a worker without a server until SIGTERM or SIGINT, then end as `serve` does."""
-    with until_stopped(within) as stopped:
+    with until_stopped(within, second_ends=second_ends) as stopped:
         async with opened:
             _settle_collector()
             on_ready()
@@ -127,7 +133,7 @@ async def work(
 
 
 @contextlib.contextmanager
-def until_stopped(within: float) -> Iterator[asyncio.Event]:
+def until_stopped(within: float, *, second_ends: bool = True) -> Iterator[asyncio.Event]:
     """An event that the first SIGTERM or SIGINT sets; the second one ends the process.
 
     So does leaving the block later than `within` seconds after the first. Not through
@@ -141,11 +147,12 @@ def until_stopped(within: float) -> Iterator[asyncio.Event]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal asked
-        if asked:
+        if not asked:
+            asked = True
+            too_late.start()
+            loop.call_soon_threadsafe(stopped.set)
+        elif second_ends:
             os._exit(128 + number)
-        asked = True
-        too_late.start()
-        loop.call_soon_threadsafe(stopped.set)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -65,7 +65,7 @@ def _embedded() -> Iterator[Dsn]:
     with EmbeddedPostgres() as server:
         click.echo(
             "No --dsn, PGDURABLE_DSN or DATABASE_URL: using the embedded Postgres in "
-            f"{server.home}\n(psql '{server.dsn()}')",
+            f"{server.home}",
             err=True,
         )
         log(logger, logging.INFO, LogEvent.EMBEDDED_STARTED, home=server.home)

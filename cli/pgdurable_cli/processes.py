@@ -15,8 +15,6 @@ FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 10.0
 # One that has run this long was healthy: the next restart is quick again.
 HEALTHY_SECONDS = 30.0
-# After a second signal they end by themselves; this is for one that cannot.
-KILL_AFTER_SECONDS = 2.0
 
 
 async def keep_running(argv: Sequence[str], env: Mapping[str, str], count: int) -> int:
@@ -42,12 +40,13 @@ class _Fleet:
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """The first time a request to drain; from the second time on to end at once."""
-        again = self._stopping.is_set()
+        """The first time a request to drain; from the second time on to end at once.
+
+        A child does not count signals: systemd sends SIGTERM to each process of a service, so it
+        may hear of one request from there and from us.
+        """
+        self._signal(signal.SIGKILL if self._stopping.is_set() else signal.SIGTERM)
         self._stopping.set()
-        self._signal(signal.SIGTERM)
-        if again:
-            asyncio.get_running_loop().call_later(KILL_AFTER_SECONDS, self._signal, signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         for child in self._children.values():
@@ -61,14 +60,14 @@ class _Fleet:
             started = time.monotonic()
             status = await self._run(number)
             if self._stopping.is_set():
-                return abs(status)
+                return _exit_status(status)
             if time.monotonic() - started > HEALTHY_SECONDS:
                 delay = FIRST_DELAY_SECONDS
             click.echo(f"Starting another process {number} in {delay:g} s.", err=True)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._stopping.wait()
-                return abs(status)
+                return _exit_status(status)
             delay = min(delay * 2, LONGEST_DELAY_SECONDS)
 
     async def _run(self, number: int) -> int:
@@ -86,6 +85,10 @@ class _Fleet:
         if not self._stopping.is_set():
             click.echo(f"Process {number} (pid {child.pid}) {_how(status)}.", err=True)
         return status
+
+
+def _exit_status(status: int) -> int:
+    return status if status >= 0 else 128 - status
 
 
 def _how(status: int) -> str:

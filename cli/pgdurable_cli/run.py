@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import click
@@ -124,6 +125,8 @@ def _run(options: Options) -> None:
     server.with_worker = not options.no_worker
     source = "--dsn" if options.dsn else "dsn= in the code"
     with opened_database(server.dsn, server.listen_dsn, source=source) as database:
+        if database.source == "embedded":
+            click.echo(f"While this runs: psql '{database.dsn}'", err=True)
         if options.migrate:
             _migrate(database)
         schema.check(database.dsn)
@@ -155,15 +158,15 @@ def _run_here(server: LongRunningAgentServer, options: Options) -> int:
     working = f"working on {server.settings.concurrency} responses at a time"
     working += f" from queue {server.settings.queue}"
     within = patience(server.settings)
+    alone = not options.shared_port  # else the parent counts the signals
     if options.no_server:
-        said = f"{options.target}: {working}"
-        complete(work(server.opened(), within=within, on_ready=lambda: _say(said)))
+        ready = partial(_say, f"{options.target}: {working}")
+        complete(work(server.opened(), within=within, on_ready=ready, second_ends=alone))
         return 0
     sock = _bind(options, shared=options.shared_port)
-    address = address_of(sock)
     working = working if server.with_worker else "without a worker"
-    said = f"{options.target}: serving {address}/responses, {working}"
-    complete(serve(server.app, sock, within=within, on_ready=lambda: _say(said)))
+    ready = partial(_say, f"{options.target}: serving {address_of(sock)}/responses, {working}")
+    complete(serve(server.app, sock, within=within, on_ready=ready, second_ends=alone))
     return 0
 
 

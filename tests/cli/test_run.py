@@ -189,7 +189,7 @@ def test_without_a_dsn_it_starts_migrates_and_stops_the_embedded_postgres(home: 
     with running(QUICK, "--port", "0", env=env) as process:
         assert f"using the embedded Postgres in {home}" in process.output()
         assert fetch(f"{address(process)}/responses", {"input": "2"})[0] == 200
-        told = re.search(r"\(psql '(.+)'\)", process.output())
+        told = re.search(r"psql '(.+)'", process.output())
         assert told is not None
         with psycopg.connect(told[1]) as psql:
             assert psql.execute("select status from pgdurable.response_overview").fetchall() == [
@@ -279,6 +279,21 @@ def test_a_parent_passes_the_second_signal_on(dsn: str, db: Connection) -> None:
         parent.send(signal.SIGTERM)
         assert seconds_to_end(parent) < 3
         assert not [pid for pid in children(parent) if lives(pid)]
+
+
+def test_a_stop_that_reaches_the_children_as_well_is_one_stop(dsn: str, db: Connection) -> None:
+    response_id = enqueue(db, "600")
+    with running(f"{SLOW}:agent", "--processes", "2", "--no-server", dsn=dsn) as parent:
+        wait_until_sync(lambda: len(children(parent)) == 2)
+        wait_for_events(db, response_id, 6)
+        row = db.execute("select pid from pgdurable.worker_activity where in_progress > 0")
+        (owner,) = row.fetchone() or (0,)
+        os.kill(owner, signal.SIGTERM)  # as systemd does, to every process of a service
+        parent.wait_for("worker_draining")
+        parent.send(signal.SIGTERM)
+        assert parent.wait() == 0
+        assert parent.output().count("worker_stopped") == 2
+    assert overview(db, response_id, "status") == "queued"
 
 
 def test_processes_whose_parent_is_killed_stop_by_themselves(dsn: str) -> None:
