@@ -80,7 +80,7 @@ as $$
   select pgdurable._refuse(
     'PD001',
     'Response with id ''' || coalesce(p_response_id, '') || ''' not found.',
-    'select * from pgdurable.response_overview lists the responses there are.'
+    'select * from pgdurable.response_overview lists the responses, and whose (p_principal).'
   );
 $$;
 

@@ -85,6 +85,14 @@ async def test_somebody_elses_is_not_found_like_an_unknown_one(db: Conn) -> None
     assert (await state(db, theirs))["status"] == "queued"
 
 
+async def test_the_refusal_tells_a_person_that_responses_have_principals(db: Conn) -> None:
+    theirs = await enqueue(db, principal="them")
+    with pytest.raises(psycopg.Error) as caught:
+        await value(db, f"select pgdurable.cancel_response('{theirs}')")
+    assert caught.value.sqlstate == "PD001"
+    assert "p_principal" in (caught.value.diag.message_hint or "")
+
+
 async def test_worker_and_tails_are_told(dsn: str, db: Conn) -> None:
     held = await start(db)
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as listener:
