@@ -12,6 +12,8 @@ begin
   -- `if not exists` would ask for CREATE on the database even where the schema is there.
   if to_regnamespace('pgdurable') is null then
     create schema pgdurable;
+    comment on schema pgdurable is
+      'Responses that outlive their workers; response_overview lists them.';
   end if;
 end;
 $$;

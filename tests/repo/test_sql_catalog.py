@@ -127,6 +127,10 @@ def test_everything_public_has_a_comment_of_one_sentence(catalog: Catalog) -> No
         select c.relname::text, obj_description(c.oid, 'pg_class')
         from pg_class as c
         where c.relnamespace = 'pgdurable'::regnamespace and c.relkind in ('r', 'p', 'v')
+        union all
+        select n.nspname::text, obj_description(n.oid, 'pg_namespace')
+        from pg_namespace as n
+        where n.nspname = 'pgdurable'
     """)
     comments: dict[str, str | None] = {name: comment for name, comment in commented}
     assert len(comments) > 40
