@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import psycopg
 
@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 MAX_BUFFERED_EVENTS = 2048
 MAX_BUFFERED_BYTES = 8 * 1024 * 1024
+# Postgres takes 1 GB in one message, and responses may end with many megabytes together.
+MAX_FLUSH_BYTES = 32 * 1024 * 1024
+MAX_MESSAGE_BYTES = 768 * 1024 * 1024
 MAX_BACKOFF_SECONDS = 2.0
 # No statement of ours holds a row for as long; whoever does is a person.
 LOCK_TIMEOUT = timedelta(milliseconds=500)
@@ -64,6 +67,10 @@ class Log:
         self._terminal: Terminal | None = None
         self._queued = False
         self._settled: asyncio.Future[None] | None = None
+
+    @property
+    def named(self) -> dict[str, Any]:
+        return {"response_id": self.response_id, "attempt": self.attempt}
 
     def append(self, events: Sequence[NewEvent]) -> None:
         """Hand events to the next flush; raises LeaseLost once another attempt has taken over."""
@@ -142,6 +149,23 @@ class _Entry(NamedTuple):
     def written(self) -> Sequence[NewEvent]:
         return self.events if self.terminal is None else [*self.events, self.terminal.event]
 
+    @property
+    def bytes(self) -> int:
+        return sum([len(event.body) for event in self.written])
+
+
+def _parts(batch: list[_Entry]) -> Iterator[list[_Entry]]:
+    """The batch in flushes of no more than MAX_FLUSH_BYTES, or of one entry."""
+    part: list[_Entry] = []
+    size = 0
+    for entry in batch:
+        size += entry.bytes
+        if part and size > MAX_FLUSH_BYTES:
+            yield part
+            part, size = [], entry.bytes
+        part.append(entry)
+    yield part
+
 
 class Writer:
     """The one queue and the one connection that all logs of the process are written through.
@@ -207,8 +231,8 @@ class Writer:
             batch = [entry for log_ in logs if (entry := log_.take()) is not None]
             self.buffered_events = self.buffered_bytes = 0
             self._room.set()
-            if batch:
-                await self._flush(batch)
+            for part in _parts(batch):
+                await self._flush(part)
 
     async def _flush(self, batch: list[_Entry]) -> None:
         delay = 0.05
@@ -231,7 +255,7 @@ class Writer:
     async def _flush_singly(self, batch: list[_Entry], exc: Exception) -> None:
         """Something in the batch is unacceptable to the database: find it, spare the others."""
         if len(batch) == 1:
-            self._refuse(batch[0], exc)
+            await self._refuse(self._conn, batch[0], exc)
             return
         for entry in batch:
             await self._flush([entry])
@@ -247,28 +271,23 @@ class Writer:
             return batch  # the next flush meets the same, and decides
         for entry in batch:
             if entry.log.response_id in held:
-                log(
-                    logger,
-                    logging.WARNING,
-                    LogEvent.RESPONSE_HELD,
-                    response_id=entry.log.response_id,
-                    attempt=entry.log.attempt,
-                    reason=exc,
-                )
+                log(logger, logging.WARNING, LogEvent.RESPONSE_HELD, **entry.log.named, reason=exc)
                 entry.log.held = True
                 self._held.append(entry)
                 self._held_news.set()
         return [entry for entry in batch if not entry.log.held]
 
-    def _refuse(self, entry: _Entry, exc: Exception) -> None:
-        log(
-            logger,
-            logging.ERROR,
-            LogEvent.FLUSH_FAILED,
-            response_id=entry.log.response_id,
-            attempt=entry.log.attempt,
-            reason=exc,
-        )
+    async def _refuse(self, conn: db.OwnConnection, entry: _Entry, exc: Exception) -> None:
+        """The next attempt would meet the same: the response ends here, by SQL, because what the
+        attempt believes to be in its log is not. Where even that fails, its lease runs out."""
+        named = entry.log.named
+        log(logger, logging.ERROR, LogEvent.FLUSH_FAILED, **named, reason=exc)
+        try:
+            await queries.fail_response(await conn.get(), **named, lock_timeout=LOCK_TIMEOUT)
+        except Exception as failure:
+            log(logger, logging.ERROR, LogEvent.FLUSH_FAILED, **named, reason=failure)
+        else:
+            self._wake([entry.log.response_id])
         self._settle([entry], ["lost"])
 
     async def _flush_held(self) -> None:
@@ -286,12 +305,14 @@ class Writer:
                         await asyncio.sleep(HELD_PAUSE_SECONDS)
                     else:
                         self._held.remove(entry)
-                        self._refuse(entry, exc)
+                        await self._refuse(self._held_conn, entry, exc)
                 else:
                     self._held.popleft()
                     self._settle([entry], outcomes)
 
     async def _write(self, conn: db.OwnConnection, batch: list[_Entry]) -> list[str]:
+        if len(batch) == 1 and batch[0].bytes > MAX_MESSAGE_BYTES:
+            raise psycopg.errors.ProgramLimitExceeded(f"{batch[0].bytes} bytes at once")
         appends = [
             Append(entry.log.response_id, entry.log.attempt, entry.last_seq, entry.events)
             for entry in batch

@@ -5,7 +5,8 @@
  *   called by  every other file
  *   locks      nothing
  *   notifies   nobody
- *   raises     PD001 not_found (_refuse_not_found); _refuse raises what it is told to
+ *   raises     PD001 not_found (_refuse_not_found), PD002 lease_lost (_refuse_lost); _refuse raises what
+ *              it is told to
  */
 do $$
 begin
@@ -83,6 +84,17 @@ as $$
     'PD001',
     'Response with id ''' || coalesce(p_response_id, '') || ''' not found.',
     'select * from pgdurable.response_overview lists the responses, and whose (p_principal).'
+  );
+$$;
+
+create or replace function pgdurable._refuse_lost(p_response_id text, p_attempt integer)
+returns void
+language sql
+as $$
+  select pgdurable._refuse(
+    'PD002',
+    'Attempt ' || p_attempt || ' of response ''' || p_response_id || ''' does not hold the lease.',
+    'select * from pgdurable.attempts where response_id = ... shows who does.'
   );
 $$;
 

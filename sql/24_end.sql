@@ -1,18 +1,19 @@
 /*
  * end: a response ends with no handler at hand: past its budget, past its
- * deadline, or cancelled while nobody holds it.
+ * deadline, cancelled while nobody holds it, or not to be stored.
  *
  *   status     queued or in_progress -> failed or cancelled
- *   called by  take_over_responses, cancel_response, release_responses, which hold the responses row
- *   locks      nothing more
- *   notifies   nobody
- *   raises     nothing
+ *   called by  take_over_responses, cancel_response, release_responses, which hold the responses row;
+ *              writer (fail_response)
+ *   locks      nothing more; fail_response: the responses row, and waits for it
+ *   notifies   nobody: the writer wakes tails after commit
+ *   raises     PD002 lease_lost
  */
 
 /*
- * p_code is cancelled, max_attempts or deadline_exceeded. Open items are closed
- * first, then a failure writes its flat error event, and the terminal event
- * commits together with the status.
+ * p_code is cancelled, max_attempts, deadline_exceeded or storage_refused. Open
+ * items are closed first, then a failure writes its flat error event, and the
+ * terminal event commits together with the status.
  */
 create or replace function pgdurable._end_without_handler(p_response_id text, p_code text, p_now timestamptz)
 returns setof pgdurable.claimed_response
@@ -81,6 +82,7 @@ as $$
   select case p_code
     when 'max_attempts' then 'Every allowed attempt ended without a result: its worker went silent.'
     when 'deadline_exceeded' then 'The response was not finished before its deadline.'
+    when 'storage_refused' then 'The database refused to store what the agent answered.'
   end;
 $$;
 
@@ -96,3 +98,43 @@ as $$
     || ',"param":null}'
   )::json;
 $$;
+
+/*
+ * The database has refused what an attempt wanted to store: a check of somebody's,
+ * a limit. The next attempt would meet the same, so the response ends at once, with
+ * what is in its log.
+ */
+create or replace function pgdurable.fail_response(p_response_id text, p_attempt integer)
+returns void
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_now timestamptz;
+begin
+  perform
+  from pgdurable.responses as r
+  where r.response_id = p_response_id
+    and r.attempt = p_attempt
+    and r.status = 'in_progress'
+  for no key update;
+
+  if not found then
+    perform pgdurable._refuse_lost(p_response_id, p_attempt);
+  end if;
+
+  v_now := pgdurable.now();
+
+  update pgdurable.attempts as a
+  set ended_at = v_now, outcome = 'failed'
+  where a.response_id = p_response_id
+    and a.attempt = p_attempt;
+
+  perform pgdurable._end_without_handler(p_response_id, 'storage_refused', v_now);
+end;
+$$;
+
+comment on function pgdurable.fail_response is
+  'End a response whose attempt has something that the database refuses to store.';

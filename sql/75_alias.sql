@@ -64,11 +64,7 @@ begin
   for no key update;
 
   if not found then
-    perform pgdurable._refuse(
-      'PD002',
-      'Attempt ' || p_attempt || ' of response ''' || p_response_id || ''' does not hold the lease.',
-      'select * from pgdurable.attempts where response_id = ... shows who does.'
-    );
+    perform pgdurable._refuse_lost(p_response_id, p_attempt);
   end if;
 
   insert into pgdurable.conversation_aliases as a (

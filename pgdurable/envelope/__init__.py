@@ -18,11 +18,11 @@ import orjson
 
 from pgdurable.envelope.ending import Ending
 from pgdurable.envelope.intake import DELTA_KEYS, Intake
-from pgdurable.envelope.kinds import TEXT
+from pgdurable.envelope.kinds import BY_DELTA, TEXT
 from pgdurable.envelope.ledger import Ledger
 from pgdurable.envelope.orphans import close_orphans
 from pgdurable.envelope.part import Part
-from pgdurable.envelope.plain import MAX_DELTA_CHARS, as_event, plain
+from pgdurable.envelope.plain import MAX_DELTA_CHARS, MAX_OUTPUT_BYTES, as_event, plain
 from pgdurable.envelope.results import read_result
 from pgdurable.errors import InvalidEvent
 from pgdurable.models import NewEvent, Status, Terminal
@@ -57,6 +57,7 @@ class Envelope:
         self._ledger = Ledger(response_id)
         self._ending = Ending(response_id, base, attempt)
         self._intake = Intake(self._ledger, self._ending)
+        self._size = 0
         self._hot: Part | None = None
         self._hot_type = self._hot_key = ""
         self._hot_id: object = None
@@ -78,8 +79,11 @@ class Envelope:
     def feed(self, yielded: object) -> list[NewEvent]:
         """The events to store for one yielded object: none, one or many.
 
-        Raises InvalidEvent, and changes nothing, when it is not a Responses event.
+        Raises InvalidEvent, and changes nothing, when it is not a Responses event, or when the
+        output has more than MAX_OUTPUT_BYTES.
         """
+        if self._size > MAX_OUTPUT_BYTES:
+            raise InvalidEvent(f"the output exceeds {MAX_OUTPUT_BYTES} bytes")
         if self._transform is not None:
             yielded = self._transformed(yielded)
         part = self._hot
@@ -148,11 +152,12 @@ class Envelope:
         if not delta:
             return []
         try:
-            body = part.prefix + orjson.dumps(delta) + part.suffix
+            text = orjson.dumps(delta)
         except TypeError:
             raise InvalidEvent("event.delta: a lone surrogate is not text") from None
+        self._size += len(text)
         part.pieces.append(delta)
-        return [NewEvent(part.kind.delta, None, body)]
+        return [NewEvent(part.kind.delta, None, part.prefix + text + part.suffix)]
 
     def _taken(self, yielded: object) -> list[NewEvent]:
         self._hot = None
@@ -161,6 +166,7 @@ class Envelope:
         else:
             event = as_event(yielded)
         out = self._intake.take(event)
+        self._size += sum([len(new.body) for new in out if new.item_id or new.type in BY_DELTA])
         part = self._intake.written
         if part is not None and part.item.announced:
             self._hot = part

@@ -19,6 +19,9 @@ from pgdurable.errors import InvalidEvent
 
 MAX_DEPTH: Final = 64
 MAX_EVENT_BYTES: Final = 1 << 20
+MAX_OUTPUT_BYTES: Final = 32 << 20
+"""A response's text is told four times until it has ended, in memory and in one message to
+Postgres, which takes 1 GB."""
 MAX_DELTA_BYTES: Final = 32 << 10
 MAX_DELTA_CHARS: Final = MAX_DELTA_BYTES // 4
 """A string of at most this many characters never exceeds MAX_DELTA_BYTES in UTF-8."""
@@ -114,6 +117,8 @@ def _plain(value: object, depth: int) -> Any:
 
 
 def _text(value: str) -> str:
+    if len(value) > MAX_OUTPUT_BYTES:
+        raise _NotJson(f"a text of more than {MAX_OUTPUT_BYTES} characters")
     if not value.isascii():
         try:
             value.encode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pgdurable.envelope.kinds import BY_PART, FIELDS, LISTS
-from pgdurable.envelope.plain import MAX_EVENT_BYTES, encode
+from pgdurable.envelope.plain import MAX_EVENT_BYTES, MAX_OUTPUT_BYTES, encode
 from pgdurable.errors import InvalidEvent
 
 _STATUSES = ("completed", "incomplete", "failed")
@@ -117,5 +117,7 @@ def _output(value: object) -> str | list[Any]:
 
 def _check_size(item: dict[str, Any]) -> None:
     size = len(encode(item))
+    if size > MAX_OUTPUT_BYTES:
+        raise InvalidEvent(f"item of {size} bytes exceeds the limit of {MAX_OUTPUT_BYTES}")
     if size > MAX_EVENT_BYTES and size - len(encode(texts(item))) > MAX_EVENT_BYTES:
         raise InvalidEvent(f"item of {size} bytes exceeds the limit of {MAX_EVENT_BYTES}")

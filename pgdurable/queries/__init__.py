@@ -16,6 +16,7 @@ from pgdurable.queries.inspecting import (
 from pgdurable.queries.operating import (
     cancel_response,
     delete_response,
+    fail_response,
     notify,
     prune_responses,
     register_worker,
@@ -70,6 +71,7 @@ __all__ = [
     "enqueue_response",
     "enqueue_responses",
     "existing_responses",
+    "fail_response",
     "finish_responses",
     "get_conversation",
     "get_request",

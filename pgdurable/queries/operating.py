@@ -1,4 +1,4 @@
-"""What people and the server do to a response, and what a process says of itself."""
+"""What people, the server and a refusal do to a response; what a process says of itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from pgdurable.models import Status
-from pgdurable.queries.rows import Conn, array_literal, fetch_values
+from pgdurable.queries.rows import Conn, array_literal, fetch_values, milliseconds
 
 
 async def cancel_response(conn: Conn, *, response_id: str, principal: str) -> Status:
@@ -53,6 +53,31 @@ async def delete_response(conn: Conn, *, response_id: str, principal: str) -> No
         """,
         response_id=response_id,
         principal=principal,
+    )
+
+
+async def fail_response(
+    conn: Conn,
+    *,
+    response_id: str,
+    attempt: int,
+    lock_timeout: timedelta = timedelta(0),
+) -> None:
+    """End a response whose events the database refuses; raises LeaseLost."""
+    await fetch_values(
+        conn,
+        """
+        select pgdurable.fail_response(
+          p_response_id => %(response_id)s,
+          p_attempt     => case
+            when set_config('lock_timeout', %(lock_timeout)s, true) is not null
+            then %(attempt)s::integer
+          end
+        )
+        """,
+        response_id=response_id,
+        attempt=attempt,
+        lock_timeout=milliseconds(lock_timeout),
     )
 
 

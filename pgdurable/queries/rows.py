@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import psycopg
@@ -25,6 +26,11 @@ async def fetch_values(conn: Conn, query: str, **args: Any) -> list[Any]:
 
 async def fetch_tuples(conn: Conn, query: str, **args: Any) -> list[tuple[Any, ...]]:
     return await _fetch(conn, tuple_row, query, args)
+
+
+def milliseconds(lock_timeout: timedelta) -> str:
+    """A lock_timeout as Postgres takes it."""
+    return str(int(lock_timeout.total_seconds() * 1000))
 
 
 async def _fetch(conn: Conn, factory: Any, query: str, args: dict[str, Any]) -> list[Any]:

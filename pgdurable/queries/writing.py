@@ -18,7 +18,7 @@ from pgdurable.models import (
     Terminal,
     WriteResult,
 )
-from pgdurable.queries.rows import Conn, array_literal, fetch, fetch_values
+from pgdurable.queries.rows import Conn, array_literal, fetch, fetch_values, milliseconds
 
 # Postgres takes a lock_timeout of 0 for none.
 WITHOUT_LIMIT = timedelta(0)
@@ -55,10 +55,6 @@ class Finish(NamedTuple):
     attempt: int
     last_seq: int
     terminal: Terminal
-
-
-def _milliseconds(lock_timeout: timedelta) -> str:
-    return str(int(lock_timeout.total_seconds() * 1000))
 
 
 def _lines(values: Sequence[bytes]) -> str:
@@ -272,7 +268,7 @@ def _append_args(
         "a_item_ids": "\n".join([event.item_id or "" for event in events]),
         "a_bodies": _lines([event.body for event in events]),
         "a_lease": lease,
-        "lock_timeout": _milliseconds(lock_timeout),
+        "lock_timeout": milliseconds(lock_timeout),
     }
 
 
@@ -344,5 +340,5 @@ async def release_responses(
         """,
         response_ids=array_literal(attempts),
         attempts=array_literal(attempts.values()),
-        lock_timeout=_milliseconds(lock_timeout),
+        lock_timeout=milliseconds(lock_timeout),
     )

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from pgdurable import queries, writer
 from pgdurable.errors import PgdurableError
 from pgdurable.writer import MAX_BUFFERED_EVENTS
 from tests.crash.invariants import Conn, check_finished
@@ -213,6 +214,77 @@ async def test_a_handler_that_raises_anything_fails_its_response_only(
         assert response["error"]["message"] == "The agent failed with SystemExit."
     assert calls == ["raise", "fine"]
     assert (await check_finished(conn, response_id)).attempt == 1
+
+
+@pytest.mark.parametrize("words", ["forbidden", "for bidden"])
+async def test_what_the_database_refuses_fails_its_own_response_at_once(
+    dsn: str, conn: Conn, words: str
+) -> None:
+    """In the middle, or where the pieces first come together: at the end."""
+    calls = []
+
+    async def says(request: Any) -> AsyncIterator[str]:
+        calls.append(str(request.input[-1].content))
+        for word in calls[-1].split():
+            yield word
+
+    async with inside(dsn, says) as server:
+        await conn.execute(
+            "alter table pgdurable.events"
+            " add constraint decent check (body::text not like '%forbidden%') not valid"
+        )
+        ids = [await server.post(f"so-far- {what}") for what in (words, "fine", "fine")]
+        refused, *others = [await server.finished(response_id) for response_id in ids]
+
+    assert (refused["status"], refused["error"]["code"]) == ("failed", "storage_refused")
+    assert [text_of(response) for response in others] == ["so-far-fine"] * 2
+    assert len(calls) == 3
+    assert (await check_finished(conn, ids[0], by_sql=True)).attempt == 1
+
+
+async def test_what_is_too_long_for_one_message_fails_its_own_response_at_once(
+    dsn: str, conn: Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MAX_FLUSH_BYTES", 10_000)
+    monkeypatch.setattr(writer, "MAX_MESSAGE_BYTES", 100_000)
+
+    async def repeats(request: Any) -> AsyncIterator[str]:
+        yield "x" * int(str(request.input[-1].content))
+
+    async with inside(dsn, repeats) as server:
+        ids = [await server.post(f"{count}") for count in (50_000, 10)]
+        refused, other = [await server.finished(response_id) for response_id in ids]
+
+    assert (refused["status"], refused["error"]["code"]) == ("failed", "storage_refused")
+    assert text_of(other) == "x" * 10
+    assert (await check_finished(conn, ids[0], by_sql=True)).attempt == 1
+
+
+async def test_responses_that_end_together_are_not_stored_in_one_huge_message(
+    dsn: str, conn: Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MAX_FLUSH_BYTES", 250_000)
+    sizes: list[list[int]] = []
+    append_and_finish = queries.append_and_finish
+
+    async def recorded(conn: Any, appends: Any, finishes: Any, **how: Any) -> Any:
+        sizes.append([sum(len(event.body) for event in append.events) for append in appends])
+        return await append_and_finish(conn, appends, finishes, **how)
+
+    monkeypatch.setattr(queries, "append_and_finish", recorded)
+    together = asyncio.Barrier(8)
+
+    async def repeats(request: Any) -> AsyncIterator[str]:
+        await together.wait()
+        yield "x" * 20_000
+
+    async with inside(dsn, repeats) as server:
+        ids = [await server.post() for _ in range(8)]
+        responses = [await server.finished(response_id) for response_id in ids]
+
+    assert [text_of(response) for response in responses] == ["x" * 20_000] * 8
+    assert all(sum(batch) <= 250_000 for batch in sizes)
+    assert max(map(len, sizes)) > 1
 
 
 async def test_a_handler_that_is_faster_than_the_database_is_made_to_wait(

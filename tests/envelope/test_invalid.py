@@ -7,7 +7,8 @@ from typing import Any
 import pydantic
 import pytest
 
-from pgdurable.envelope.plain import MAX_EVENT_BYTES
+from pgdurable.envelope import Envelope
+from pgdurable.envelope.plain import MAX_EVENT_BYTES, MAX_OUTPUT_BYTES
 from pgdurable.errors import InvalidEvent
 from tests.envelope.log import Log
 from tests.support.grammar import check_stream
@@ -124,3 +125,24 @@ def test_text_has_no_limit_because_it_is_split() -> None:
     response = log.complete()
     check_stream(log.events)
     assert response["output"][0]["content"][0]["text"] == text
+
+
+def test_an_output_without_end_ends() -> None:
+    envelope = Envelope("resp_x", base={}, attempt=1)
+    piece = "x" * MAX_EVENT_BYTES
+    for _ in range(MAX_OUTPUT_BYTES // MAX_EVENT_BYTES):
+        envelope.feed(piece)
+    with pytest.raises(InvalidEvent, match="output exceeds"):
+        for _ in range(2):
+            envelope.feed(piece)
+
+
+@pytest.mark.parametrize("kind", ["text", "delta", "item"])
+def test_a_text_that_is_too_long_changes_nothing(kind: str) -> None:
+    envelope = Envelope("resp_x", base={}, attempt=1)
+    text = "x" * (MAX_OUTPUT_BYTES + 1)
+    item = {"type": "function_call", "name": "f", "call_id": "c", "arguments": text}
+    yielded = {"text": text, "delta": delta(text), "item": done(item)}[kind]
+    with pytest.raises(InvalidEvent):
+        envelope.feed(yielded)
+    assert envelope.complete()[0] == []

@@ -137,6 +137,12 @@ async def finish(walk: Walk) -> None:
         await walk.finished(status)
 
 
+async def meet_a_refusal(walk: Walk) -> None:
+    held = await walk.claimed()
+    call = queries.fail_response(walk.db, response_id=held.response_id, attempt=held.attempt)
+    await walk.by("fail_response", held.response_id, call)
+
+
 async def prune(walk: Walk) -> None:
     for status in TERMINAL:
         response_id = await walk.finished(status)
@@ -153,6 +159,7 @@ WAYS: list[Callable[[Walk], Awaitable[None]]] = [
     crash,
     miss_the_deadline,
     finish,
+    meet_a_refusal,
     prune,
 ]
 
