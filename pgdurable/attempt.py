@@ -102,9 +102,9 @@ class Attempt:
         try:
             if self._reason is None:
                 await self._produce()
-        except asyncio.CancelledError:
-            if self._reason is None:
-                failure = RuntimeError("the handler cancelled itself")
+        except asyncio.CancelledError as exc:
+            if self._reason is None:  # the handler has cancelled itself
+                failure = handling.Quit(exc)
             elif self._task is not None:
                 self._task.uncancel()
         except Exception as exc:

@@ -27,11 +27,11 @@ T = TypeVar("T")
 
 
 class Quit(Exception):
-    """The handler has raised something that is meant to end a process: it ends the attempt."""
+    """The handler has raised what is meant to end a task or a process: it ends the attempt."""
 
     def __init__(self, reason: BaseException) -> None:
         super().__init__(f"the handler raised {reason!r}")
-        self.reason = reason
+        self.reason = self.__cause__ = reason  # the log shows where it was raised
 
 
 # How far a sync generator may be ahead of the log.

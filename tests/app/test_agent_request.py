@@ -12,6 +12,7 @@ import pytest
 
 from pgdurable import AgentRequest, Context, get_request_headers, replace_fake_id
 from pgdurable.agent import Record, set_request_headers
+from pgdurable.errors import InvalidEvent
 
 SENT: dict[str, Any] = {
     "input": [
@@ -233,3 +234,10 @@ def test_both_sdks_placeholder_ids_are_replaced_at_every_level() -> None:
         "__fake_id__": "not_resp_placeholder_1",
     }
     assert event["id"] == "__fake_id__"
+
+
+def test_an_event_that_contains_itself_is_no_event() -> None:
+    event: dict[str, Any] = {"type": "x"}
+    event["twice"] = [event, event]
+    with pytest.raises(InvalidEvent, match="nested deeper"):
+        replace_fake_id(event, "resp_1")
