@@ -19,7 +19,7 @@ import psycopg
 from psycopg import Connection
 
 from pgdurable import db, queries
-from pgdurable.logs import LogEvent, log
+from pgdurable.logs import LogEvent, Repeated, log
 from pgdurable.models import LeaseResult
 from pgdurable.writer import Stop
 
@@ -60,6 +60,7 @@ class Heartbeat:
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._conn: Connection[Any] | None = None
+        self._failing = Repeated()
         self._thread = threading.Thread(target=self._beat, name="pgdurable-heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -127,15 +128,18 @@ class Heartbeat:
         except Exception as exc:
             # The leases run on for a while; the next beat tries again, on a new connection.
             self._close()
-            log(
-                logger,
-                logging.WARNING,
-                LogEvent.RENEWAL_FAILED,
-                worker_id=self._worker_id,
-                reason=exc,
-                exc_info=None if db.is_outage(exc) else exc,
-            )
+            if self._failing.due():
+                log(
+                    logger,
+                    logging.WARNING,
+                    LogEvent.RENEWAL_FAILED,
+                    worker_id=self._worker_id,
+                    reason=exc,
+                    exc_info=None if db.is_outage(exc) else exc,
+                )
             return {}
+        if self._failing.over():
+            log(logger, logging.INFO, LogEvent.RENEWAL_RECOVERED, worker_id=self._worker_id)
         busy: dict[str, int] = {}
         for result in results:
             if result.outcome == "busy":

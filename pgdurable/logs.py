@@ -6,12 +6,14 @@ import logging
 import os
 import re
 import sys
+import time
 from enum import StrEnum
 from typing import Any
 
 LOGGER_NAME = "pgdurable"
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 QUIET_VARIABLE = "PGDURABLE_LOG_QUIET"
+REPEAT_SECONDS = 60.0
 
 
 class LogEvent(StrEnum):
@@ -33,6 +35,7 @@ class LogEvent(StrEnum):
     HANDLER_FAILED = "handler_failed"
     LEASE_LOST = "lease_lost"
     RENEWAL_FAILED = "renewal_failed"
+    RENEWAL_RECOVERED = "renewal_recovered"
 
     # a conversation
     ALIAS_RESOLVED = "alias_resolved"
@@ -105,6 +108,27 @@ def log(
     extra.update({key: value for key, value in known.items() if key not in _RECORD_ATTRIBUTES})
     # The text goes in as an argument: a percent sign in a value is no format.
     logger.log(level, "%s", text, exc_info=exc_info, extra=extra, stacklevel=2)
+
+
+class Repeated:
+    """A failure that goes on, so that it does not fill the log: it is due at first, and then once
+    a minute."""
+
+    def __init__(self) -> None:
+        self._due_at: float | None = None
+
+    def due(self) -> bool:
+        """It has failed again: is that to be logged?"""
+        now = time.monotonic()
+        if self._due_at is not None and now < self._due_at:
+            return False
+        self._due_at = now + REPEAT_SECONDS
+        return True
+
+    def over(self) -> bool:
+        """It has not failed: had it before?"""
+        failed, self._due_at = self._due_at is not None, None
+        return failed
 
 
 def redact_dsn(dsn: str) -> str:
