@@ -20,9 +20,9 @@ from tests.crash.fleet import Node, Nodes
 from tests.crash.invariants import Conn, Outcome, check_all
 from tests.crash.postgres import Postgres
 from tests.crash.recording import Recording, post, posted, text_of, words
-from tests.support.inside import inside
+from tests.support.inside import Inside, inside
 from tests.support.inside import text_of as text_of_object
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_sync
 
 Fault = Callable[[], None]
 Connect = Callable[[], Awaitable[Conn]]
@@ -96,9 +96,11 @@ async def test_every_connection_terminated_again_and_again_loses_nothing(
     postgres: Postgres, pair: list[Node], session: aiohttp.ClientSession, afterwards: Connect
 ) -> None:
     def terminate() -> None:
+        ended: set[int] = set()
         for _ in range(6):
-            assert postgres.terminate_backends() > 0
-            time.sleep(0.2)
+            wait_until_sync(lambda: set(postgres.backends()) - ended, what="new connections")
+            ended.update(postgres.backends())
+            postgres.terminate_backends()
 
     _, outcomes = await run_through(pair, session, afterwards, terminate)
 
@@ -152,8 +154,54 @@ async def test_an_outage_while_an_attempt_reads_its_history_is_not_its_failure(
         await begun.wait()
         await asyncio.to_thread(postgres.stop)
         away.set()
-        await asyncio.sleep(1)  # three times what the pool waits for a connection
+        await wait_until(lambda: refused(server) >= 2)
         await asyncio.to_thread(postgres.start)
         response = await server.finished(response_id)
 
     assert (response["status"], text_of_object(response)) == ("completed", "0 events")
+
+
+async def test_a_client_that_leaves_during_an_outage_cancels_its_response(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "POOL_SECONDS", 0.3)
+
+    async def endless(request: Any) -> AsyncIterator[str]:
+        while True:
+            yield "again "
+            await asyncio.sleep(0.05)
+
+    async with inside(postgres.dsn, endless, heartbeat_stale_threshold_seconds=20) as server:
+        body = {"input": "hi", "stream": True}
+        async with server.session.post(f"{server.url}/responses", json=body) as answer:
+            response_id = answer.headers["X-Response-Id"]
+            await answer.content.readline()
+            await asyncio.to_thread(postgres.stop)
+        await wait_until(lambda: refused(server))
+        await asyncio.to_thread(postgres.start)
+        response = await server.finished(response_id)
+
+    assert response["status"] == "cancelled"
+
+
+async def test_an_outage_is_logged_at_its_beginning_and_at_its_end(
+    postgres: Postgres, nodes: Nodes, session: aiohttp.ClientSession, afterwards: Connect
+) -> None:
+    node = nodes.start(postgres.dsn, heartbeat_interval_seconds=0.1)
+    recording = Recording(await post(session, node.url, "text 60 0.05"))
+    following = asyncio.create_task(recording.follow(session, node.url))
+    await wait_until(lambda: len(recording.frames) > 5)
+    await asyncio.to_thread(postgres.stop)
+    # Its delay has doubled four times by then, and many beats have failed.
+    await wait_until(lambda: node.output().count("flush_retried") > 4)
+    await asyncio.to_thread(postgres.start)
+    await following
+
+    await check_all(await afterwards(), [recording])
+    said = node.output()
+    assert (said.count("renewal_failed"), said.count("renewal_recovered")) == (1, 1)
+
+
+def refused(server: Inside) -> int:
+    """How often its pool had no connection to give."""
+    return server.runtime.pool.get_stats().get("requests_errors", 0)

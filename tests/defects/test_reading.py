@@ -15,20 +15,29 @@ from tests.support import engine
 from tests.support.clock import Clock
 from tests.support.engine import Conn
 from tests.support.inside import frames_of, inside, text_of
+from tests.support.waiting import wait_until
 
 
 async def test_defect_04_starting_after_0_means_after_0_and_event_0_comes_once(dsn: str) -> None:
-    async def slow(request: Any) -> AsyncIterator[str]:
-        await asyncio.sleep(1)  # several polls, in which event 0 and 1 are all there is
+    polled = asyncio.Event()
+
+    async def waits(request: Any) -> AsyncIterator[str]:
+        await polled.wait()
         yield "word"
 
-    async with inside(dsn, slow, poll_interval_seconds=0.1) as server:
+    async with inside(dsn, waits, worker=False) as front, inside(dsn, waits) as server:
         response_id = await server.post()
-        whole, after_0, before_0 = await asyncio.gather(
-            server.events(response_id),
-            server.events(response_id, "&starting_after=0"),
-            server.events(response_id, "&starting_after=-1"),
+        reading = asyncio.gather(
+            front.events(response_id),
+            front.events(response_id, "&starting_after=0"),
+            front.events(response_id, "&starting_after=-1"),
         )
+        await wait_until(lambda: front.runtime.hub.readers == 3)
+        for _ in range(5):  # event 0 and 1 are all there is
+            async with front.runtime.pool.connection():
+                front.runtime.hub.news()
+        polled.set()
+        whole, after_0, before_0 = await reading
 
     assert [event["sequence_number"] for event in whole] == list(range(len(whole)))
     assert after_0 == whole[1:]
