@@ -51,10 +51,21 @@ def patience(settings: LongRunningSettings) -> float:
 
 
 def complete(main: Coroutine[Any, Any, None]) -> None:
-    """Run it to its end, and no longer: a task that ignores its cancellation is left behind."""
+    """Run it to its end, and no longer: a task that ignores its cancellation is left behind.
+
+    A task of an agent's that calls sys.exit() ends itself and whoever awaits it, not the process
+    and everybody else's responses.
+    """
     loop = _new_loop()
+    running = loop.create_task(main)
     try:
-        loop.run_until_complete(main)
+        while not running.done():
+            try:
+                loop.run_until_complete(running)
+            except SystemExit as exc:
+                if running.done():
+                    raise
+                loop.call_exception_handler({"message": "sys.exit() in a task", "exception": exc})
     finally:
         left = asyncio.all_tasks(loop)
         for task in left:

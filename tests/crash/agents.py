@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -52,7 +53,7 @@ server = LongRunningAgentServer(agent=agent, **{**QUICK, **_given})
 async def act(request: AgentRequest, context: Context) -> AsyncIterator[str]:
     """`text COUNT SECONDS`: words with pauses; `block SECONDS`: a word, and the loop stands still;
     `thread SECONDS`: a word, then a thread that no one can stop; `deaf`: does not let itself be
-    cancelled."""
+    cancelled; `quit`: a task of its own ends the process."""
     words = str(request.input[0].content).split()
     try:
         async for word in _ACTIONS[words[0]](*words[1:]):
@@ -90,7 +91,22 @@ async def _deaf() -> AsyncIterator[str]:
             continue
 
 
-_ACTIONS: dict[str, Any] = {"text": _text, "block": _block, "thread": _thread, "deaf": _deaf}
+async def _quit() -> AsyncIterator[str]:
+    yield "before "
+
+    async def child() -> None:
+        sys.exit(3)
+
+    await asyncio.create_task(child())
+
+
+_ACTIONS: dict[str, Any] = {
+    "text": _text,
+    "block": _block,
+    "thread": _thread,
+    "deaf": _deaf,
+    "quit": _quit,
+}
 
 
 def mark(context: Context, what: str) -> None:

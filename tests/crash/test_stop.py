@@ -118,3 +118,22 @@ async def test_a_process_with_a_broken_room_ends_and_another_one_goes_on(
 
     (found,) = await check_all(conn, [recording])
     assert text_of(found.terminal) == words(3)
+
+
+async def test_a_task_that_quits_ends_its_own_response_and_not_the_process(
+    dsn: str, nodes: Nodes, session: aiohttp.ClientSession, conn: Conn
+) -> None:
+    node = nodes.start(dsn)
+    url = node.url
+    other = Recording(await post(session, url, "text 40 0.05"))
+    following = asyncio.create_task(other.follow(session, url))
+    await wait_until(lambda: len(other.frames) > 5)
+    quitter = await Recording(await post(session, url, "quit")).follow(session, url)
+    await following
+
+    failed, finished = await check_all(conn, [quitter, other])
+    assert failed.terminal["response"]["error"]["message"] == "The agent failed with SystemExit."
+    assert text_of(finished.terminal) == words(40)
+    assert (failed.attempt, finished.attempt) == (1, 1)
+    node.send(signal.SIGTERM)
+    assert await asyncio.to_thread(node.wait) == 0
