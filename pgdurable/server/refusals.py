@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -83,8 +84,9 @@ async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
         answer = _http_refusal(request, exc)
     except errors.PgdurableError as exc:
         answer = _domain_refusal(exc)
-    except ConnectionResetError:
-        raise
+    except ConnectionResetError as exc:
+        # The client has left: no error, for which aiohttp would log a traceback.
+        raise asyncio.CancelledError from exc
     except Exception as exc:
         answer = _unavailable(exc) if db.is_outage(exc) else failed(request, exc)
     if is_begun(request):

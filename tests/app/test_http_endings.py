@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from pgdurable import AgentRequest
+from pgdurable.server import streams
 from tests.support.grammar import check_stream
 from tests.support.inside import Inside, frames_of, inside, text_of
 
@@ -206,3 +210,19 @@ async def test_too_many_waiting_posts_are_put_off(dsn: str, troubled: Troubled) 
         assert (await refused.json())["error"]["type"] == "server_error"
         for answer in answers:
             answer.release()
+
+
+async def test_a_client_that_has_left_is_no_error(
+    http: Inside, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a write finds out that comes before the server is told."""
+    response_id = await http.post("wait")
+
+    async def late(response: web.StreamResponse, data: bytes) -> None:
+        raise ConnectionResetError("the client has left")
+
+    monkeypatch.setattr(streams, "write", late)
+    with pytest.raises(aiohttp.ClientError):
+        await http.frames(response_id)
+
+    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR] == []
