@@ -21,11 +21,7 @@ as $$
   limit 1;
 $$;
 
-/*
- * The one insert. Arrays run in parallel; a null key asks for no idempotency.
- * The key row is inserted before anything else: of fifty at once one wins, the
- * others wait for its commit and then, in a new snapshot, find its response.
- */
+/* The one insert. Arrays run in parallel; a null key asks for no idempotency. */
 create or replace function pgdurable._enqueue(
   p_response_ids          text[],
   p_principals            text[],
@@ -52,24 +48,24 @@ set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_now timestamptz := pgdurable.now();
+  v_now  timestamptz := pgdurable.now();
+  v_keys record;
 begin
-  perform pgdurable._take_idempotency_keys(
-    p_principals, p_idempotency_keys, p_requests, p_response_ids, v_now
-  )
+  select k.*
+  into v_keys
+  from pgdurable._take_idempotency_keys(p_principals, p_idempotency_keys, p_requests, p_response_ids, v_now) as k
   where array_remove(p_idempotency_keys, null) <> '{}';
 
   return query
   with wanted as materialized (
-    select w.*, coalesce(k.response_id, w.response_id) as owner_id, k.request_hash
+    select w.*, coalesce(w.key_owner, w.response_id) as owner_id
     from unnest(
-      p_response_ids, p_principals, p_conversation_ids, p_previous_response_ids, p_idempotency_keys,
-      p_metadata, p_requests, p_fields, p_background, p_store
+      p_response_ids, p_principals, p_conversation_ids, p_previous_response_ids, v_keys.owner_ids,
+      v_keys.request_hashes, p_metadata, p_requests, p_fields, p_background, p_store
     ) with ordinality as w (
-      response_id, principal, conversation_id, previous_response_id, key, metadata, request, fields,
-      background, store, n
+      response_id, principal, conversation_id, previous_response_id, key_owner, request_hash,
+      metadata, request, fields, background, store, n
     )
-    left join lateral pgdurable._idempotency_key(w.principal, w.key) as k on true
   ),
   made as (
     insert into pgdurable.responses as r (
@@ -120,6 +116,11 @@ as $$
   select encode(sha256(convert_to(p_request, 'UTF8')), 'hex');
 $$;
 
+/*
+ * Whose each key is, and for which request. The key rows are inserted before anything
+ * else: of fifty at once one wins, the others wait for its commit and then, in a new
+ * snapshot, find its response. One that was deleted just then has freed its key.
+ */
 create or replace function pgdurable._take_idempotency_keys(
   p_principals   text[],
   p_keys         text[],
@@ -127,13 +128,35 @@ create or replace function pgdurable._take_idempotency_keys(
   p_response_ids text[],
   p_now          timestamptz
 )
-returns void
-language sql
+returns table (owner_ids text[], request_hashes text[])
+language plpgsql
+set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
-  insert into pgdurable.idempotency_keys (principal, key, request_hash, response_id, created_at)
-  select w.principal, w.key, pgdurable._request_hash(w.request), w.response_id, p_now
-  from unnest(p_principals, p_keys, p_requests, p_response_ids) as w (principal, key, request, response_id)
-  where w.key is not null
-  order by w.principal, w.key
-  on conflict (principal, key) do nothing;
+declare
+  v_all_found boolean;
+begin
+  loop
+    insert into pgdurable.idempotency_keys (principal, key, request_hash, response_id, created_at)
+    select w.principal, w.key, pgdurable._request_hash(w.request), w.response_id, p_now
+    from unnest(p_principals, p_keys, p_requests, p_response_ids)
+      as w (principal, key, request, response_id)
+    where w.key is not null
+    order by w.principal, w.key
+    on conflict (principal, key) do nothing;
+
+    select
+      array_agg(k.response_id order by w.n),
+      array_agg(k.request_hash order by w.n),
+      bool_and(w.key is null or k.response_id is not null)
+    into owner_ids, request_hashes, v_all_found
+    from unnest(p_principals, p_keys) with ordinality as w (principal, key, n)
+    left join lateral pgdurable._idempotency_key(w.principal, w.key) as k on true;
+
+    exit when v_all_found;
+  end loop;
+
+  return next;
+end;
 $$;

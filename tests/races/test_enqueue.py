@@ -82,3 +82,19 @@ async def test_a_key_whose_response_is_being_deleted_is_the_old_one_or_free(
         waiting = await b.blocked(a, enqueue_all(b.conn, [await new_response(db, key="k")]))
     (new,) = await waiting
     assert new.outcome == "created" and new.response_id != old.response_id
+
+
+async def test_a_key_that_is_freed_after_it_was_met_is_taken_again(
+    a: Session, b: Session, db: Conn
+) -> None:
+    """The response goes while the batch, past its key already, waits for the next one."""
+    (old,) = await enqueue_all(db, [await new_response(db, key="k1")])
+    batch = [await new_response(db, key="k1"), await new_response(db, key="k2")]
+    async with a.conn.transaction():
+        await enqueue_all(a.conn, [await new_response(db, key="k2")])
+        waiting = await b.blocked(a, enqueue_all(b.conn, batch))
+        await queries.delete_response(db, response_id=old.response_id, principal="")
+    (new, _) = await waiting
+    assert (new.outcome, new.response_id) == ("created", batch[0].response_id)
+    (again,) = await enqueue_all(db, [await new_response(db, key="k1")])
+    assert (again.outcome, again.response_id) == ("existing", new.response_id)
