@@ -91,11 +91,13 @@ as $$
     and (p_conversation_id is null or r.conversation_id = p_conversation_id)
     and (
       p_metadata is null
+      or p_metadata = '{}'
       or exists (
         select
         from pgdurable.requests as q
         where q.response_id = r.response_id
           and q.metadata @> p_metadata
+          and q.metadata <> '{}'  -- as in requests_metadata_idx
       )
     );
 $$;

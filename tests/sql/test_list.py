@@ -59,6 +59,11 @@ async def test_each_filter_and_all_of_them(db: Conn) -> None:
     assert await ids(db, metadata={"k": "v"}, status=Status.FAILED) == []
 
 
+async def test_an_empty_metadata_filter_matches_also_what_has_none(db: Conn) -> None:
+    none, some = await enqueue(db), await enqueue(db, metadata=b'{"k":"v"}')
+    assert await ids(db, metadata={}) == [some, none]
+
+
 async def test_a_principal_sees_its_own(db: Conn) -> None:
     await enqueue(db, principal="them")
     mine = await enqueue(db, principal="me")

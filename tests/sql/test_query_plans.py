@@ -263,6 +263,23 @@ async def test_a_page_of_a_list_is_one_index_range(db: Conn, session: Conn, cloc
     check("list_responses", plans, also(), 20)
 
 
+async def test_a_list_by_metadata_reads_no_other_requests(
+    db: Conn, session: Conn, clock: Clock
+) -> None:
+    await grow(db)
+    marked = await enqueue(db, metadata=b'{"team":"red"}')
+    await db.execute("analyze")
+    with watched(session) as plans:
+        rows = await session.execute(
+            "select l.response_id from pgdurable.list_responses(p_metadata => %s) as l",
+            ['{"team":"red"}'],
+        )
+        assert await rows.fetchall() == [(marked,)]
+    used = also(requests={"requests_metadata_idx"})
+    check("list_responses", plans, used, GROWN + 10)
+    assert plans.rows("requests") < 10
+
+
 @pytest.mark.parametrize("analyzed", [False, True], ids=["never analyzed", "analyzed when tiny"])
 async def test_a_claim_looks_at_as_many_rows_as_it_takes(
     db: Conn, session: Conn, analyzed: bool
