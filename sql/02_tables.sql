@@ -67,11 +67,12 @@ on pgdurable.responses (queue, priority desc, available_at, response_id)
 where status = 'queued';
 
 /* What take_over_responses scans: as many rows as there are running attempts. */
-create index responses_in_progress_idx on pgdurable.responses (response_id)
-where status = 'in_progress';
+create index responses_in_progress_idx on pgdurable.responses (response_id) where status = 'in_progress';
 
 create index responses_deadline_idx on pgdurable.responses (deadline_at)
 where finished_at is null and deadline_at is not null;
+
+create index responses_unstored_idx on pgdurable.responses (response_id) where not store;
 
 create index responses_principal_idx on pgdurable.responses (principal, response_id);
 
@@ -122,8 +123,7 @@ create table pgdurable.events (
 )
 with (autovacuum_vacuum_insert_scale_factor = 0.2);
 
-create index events_item_idx on pgdurable.events (item_id)
-where item_id is not null;
+create index events_item_idx on pgdurable.events (item_id) where item_id is not null;
 
 comment on table pgdurable.events is
   'Every event of every response, gapless from seq 0; the last one is terminal.';

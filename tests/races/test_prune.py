@@ -12,6 +12,7 @@ from pgdurable import queries
 from pgdurable.errors import ResponseNotFound
 from tests.support.clock import Clock
 from tests.support.engine import (
+    PAST_LEASE,
     Conn,
     append,
     claim,
@@ -20,6 +21,7 @@ from tests.support.engine import (
     log_of,
     start,
     state,
+    take_over,
     value,
 )
 from tests.support.sessions import Session
@@ -69,6 +71,24 @@ async def test_a_prune_passes_over_what_is_being_deleted(
         await queries.delete_response(a.conn, response_id=old[1], principal="")
         assert await prune(b.conn) == 2
     assert await value(db, "select count(*) from pgdurable.responses") == 0
+
+
+async def test_of_two_who_delete_a_conversations_last_two_one_takes_its_alias(
+    a: Session, b: Session, db: Conn, clock: Clock
+) -> None:
+    last = await start(db, conversation="d")
+    await append(db, last)
+    clock.advance(PAST_LEASE)
+    await take_over(db)
+    other = await enqueue(db, conversation="d")
+    assert await value(db, "select count(*) from pgdurable.conversation_aliases") == 1
+    async with a.conn.transaction():
+        await queries.delete_response(a.conn, response_id=last.response_id, principal="")
+        waiting = await b.blocked(
+            a, queries.delete_response(b.conn, response_id=other, principal="")
+        )
+    await waiting
+    assert await value(db, "select count(*) from pgdurable.conversation_aliases") == 0
 
 
 async def test_readers_see_all_of_it_or_nothing(a: Session, b: Session, old: list[str]) -> None:

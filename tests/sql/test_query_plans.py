@@ -331,6 +331,18 @@ async def test_a_takeover_looks_at_what_is_in_progress(
     assert "responses_in_progress_idx" in plans.indexes("responses")
 
 
+PRUNED = also(
+    idempotency_keys=KEYS,
+    responses={
+        "responses_conversation_idx",
+        "responses_in_progress_idx",
+        "responses_principal_idx",
+        "responses_unstored_idx",
+    },
+    workers={"workers_pkey"},
+)
+
+
 async def test_pruning_looks_at_old_rows_only(db: Conn, session: Conn, clock: Clock) -> None:
     await db.execute("alter table pgdurable.responses set (autovacuum_enabled = off)")
     for _ in range(7):
@@ -340,7 +352,14 @@ async def test_pruning_looks_at_old_rows_only(db: Conn, session: Conn, clock: Cl
     with watched(session) as plans:
         pruned = await queries.prune_responses(session, older_than=timedelta(days=1), limit=10)
     assert pruned == 10
-    wanted = also(
-        idempotency_keys=KEYS, responses={"responses_conversation_idx", "responses_principal_idx"}
-    )
-    check("prune_responses", plans, wanted, 100)
+    check("prune_responses", plans, PRUNED, 100)
+
+
+async def test_pruning_looks_at_nothing_that_is_too_young(
+    db: Conn, session: Conn, clock: Clock
+) -> None:
+    await grow(db)
+    clock.advance(timedelta(hours=2))
+    with watched(session) as plans:
+        assert await queries.prune_responses(session, older_than=timedelta(days=30), limit=10) == 0
+    check("prune_responses", plans, PRUNED, 0)

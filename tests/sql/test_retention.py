@@ -123,3 +123,46 @@ async def test_an_alias_goes_with_the_last_response_of_its_conversation(
     assert await prune(db) == 1
     assert await value(db, "select count(*) from pgdurable.conversation_aliases") == 0
     assert await count(db) == 0
+
+
+async def test_what_was_not_to_be_stored_goes_with_all_else_where_that_is_sooner(
+    db: Conn, clock: Clock
+) -> None:
+    await finished(db, store=False)
+    await finished(db)
+    clock.advance(timedelta(minutes=2))
+    assert await prune(db, older_than=timedelta(minutes=1), limit=1) == 1
+    assert await prune(db, older_than=timedelta(minutes=1)) == 1
+    assert await count(db) == 0
+
+
+async def worker(db: Conn, name: str) -> None:
+    await queries.register_worker(
+        db, worker_id=name, host="h", pid=1, queues=["default"], concurrency=1, version="0"
+    )
+
+
+async def workers(db: Conn) -> set[str]:
+    return {row.worker_id for row in await queries.worker_activity(db)}
+
+
+async def test_a_worker_that_was_last_seen_long_ago_goes_too(db: Conn, clock: Clock) -> None:
+    for name in ("gone", "stuck", "alive"):
+        await worker(db, name)
+    await start(db, worker="stuck")
+    clock.advance(DAY - timedelta(minutes=1))
+    assert await prune(db) == 0
+    assert await workers(db) == {"gone", "stuck", "alive"}
+    clock.advance(timedelta(minutes=2))
+    await worker(db, "alive")
+    assert await prune(db) == 0
+    assert await workers(db) == {"stuck", "alive"}
+
+
+async def test_a_worker_that_is_only_between_two_beats_stays_whatever_goes(
+    db: Conn, clock: Clock
+) -> None:
+    await worker(db, "alive")
+    clock.advance(timedelta(minutes=59))
+    await prune(db, older_than=timedelta(0))
+    assert await workers(db) == {"alive"}
