@@ -53,7 +53,7 @@ declare
 begin
   select k.*
   into v_keys
-  from pgdurable._take_idempotency_keys(p_principals, p_idempotency_keys, p_requests, p_response_ids, v_now) as k
+  from pgdurable._settle_idempotency_keys(p_principals, p_idempotency_keys, p_requests, p_response_ids, v_now) as k
   where array_remove(p_idempotency_keys, null) <> '{}';
 
   return query
@@ -121,7 +121,7 @@ $$;
  * else: of fifty at once one wins, the others wait for its commit and then, in a new
  * snapshot, find its response. One that was deleted just then has freed its key.
  */
-create or replace function pgdurable._take_idempotency_keys(
+create or replace function pgdurable._settle_idempotency_keys(
   p_principals   text[],
   p_keys         text[],
   p_requests     text[],

@@ -10,9 +10,9 @@
  */
 
 /*
- * Close what was opened and never closed: each such item ends as incomplete. One
- * that cannot be parsed stays open rather than keeping the response from ending.
- * Answers the last seq written.
+ * Close what was opened and never closed: each such item ends as incomplete, with
+ * what was streamed of it. One that cannot be parsed stays open rather than keeping
+ * the response from ending. Answers the last seq written.
  */
 create or replace function pgdurable._close_open_items(p_response_id text, p_now timestamptz)
 returns bigint
@@ -39,9 +39,11 @@ begin
   closed as (
     insert into pgdurable.events as e (response_id, seq, attempt, type, item_id, body, created_at)
     select
-      p_response_id, v_last_seq + row_number() over (order by a.seq), v_attempt,
-      'response.output_item.done', a.event #>> '{item,id}', a.event, p_now
+      p_response_id, v_last_seq + row_number() over (order by a.seq, c.n), v_attempt, c.type,
+      case when c.type = 'response.output_item.done' then a.event #>> '{item,id}' end, c.body, p_now
     from added as a
+    cross join lateral pgdurable._closing_events(p_response_id, a.seq, a.event)
+      with ordinality as c (type, body, n)
     where a.event is not null
       and not exists (
         select
@@ -102,13 +104,15 @@ exception
 end;
 $$;
 
-/* The items that this attempt closed, as a JSON array on one line. */
+/* The items that this attempt closed, as a JSON array on one line, in the order in which they were opened. */
 create or replace function pgdurable._closed_items(p_response_id text, p_attempt integer)
 returns json
 language sql
 stable
 as $$
-  select ('[' || coalesce(string_agg(pgdurable._item_of(e.body)::text, ',' order by e.seq), '') || ']')::json
+  select ('[' || coalesce(string_agg(
+    pgdurable._item_of(e.body)::text, ',' order by substring(e.body::text, '"output_index":(\d{1,9})')::integer, e.seq
+  ), '') || ']')::json
   from pgdurable.events as e
   where e.response_id = p_response_id
     and e.attempt = p_attempt

@@ -72,6 +72,14 @@ async def test_the_terminal_event_holds_what_was_closed(db: Conn, clock: Clock) 
     ]
 
 
+async def test_the_output_is_in_the_order_of_the_indexes_whichever_was_closed_first(
+    db: Conn, clock: Clock
+) -> None:
+    response_id = await ended(db, clock, added("msg_1", 0), added("fc_2", 1), done("fc_2", 1))
+    output = (await last_event(db, response_id))["response"]["output"]
+    assert [item["id"] for item in output] == ["msg_1", "fc_2"]
+
+
 async def test_values_are_copied_as_they_stand(db: Conn, clock: Clock) -> None:
     item = b'{"id":"fc_1","a":1e100000,"b":1e400000,"c":-0,"d":9007199254740993,"status":"x"}'
     body = b'{"type":"response.output_item.added","output_index":0,"item":' + item + b"}"
