@@ -8,7 +8,10 @@
  *   raises     nothing; an answer per response
  */
 
-/* Inlined into its caller; the limit keeps that to one index look-up per key, whatever the plan. */
+/*
+ * Inlined into its caller; the limit keeps that to one index look-up per key, whatever the
+ * plan. Under REPEATABLE READ a row that was deleted just now is still seen beside its successor.
+ */
 create or replace function pgdurable._idempotency_key(p_principal text, p_key text)
 returns table (response_id text, request_hash text)
 language sql
@@ -18,6 +21,7 @@ as $$
   from pgdurable.idempotency_keys as k
   where k.principal = p_principal
     and k.key = p_key
+  order by k.created_at desc
   limit 1;
 $$;
 

@@ -98,3 +98,16 @@ async def test_a_key_that_is_freed_after_it_was_met_is_taken_again(
     assert (new.outcome, new.response_id) == ("created", batch[0].response_id)
     (again,) = await enqueue_all(db, [await new_response(db, key="k1")])
     assert (again.outcome, again.response_id) == ("existing", new.response_id)
+
+
+async def test_a_snapshot_older_than_a_delete_leaves_no_key_without_its_response(
+    a: Session, db: Conn
+) -> None:
+    (old,) = await enqueue_all(db, [await new_response(db, key="k")])
+    await a.conn.execute("begin isolation level repeatable read")
+    assert await value(a.conn, "select count(*) from pgdurable.responses") == 1
+    await queries.delete_response(db, response_id=old.response_id, principal="")
+    (new,) = await enqueue_all(a.conn, [await new_response(db, key="k")])
+    await a.conn.execute("commit")
+    assert new.outcome == "created"
+    assert await queries.existing_responses(db, [new.response_id]) == {new.response_id}
