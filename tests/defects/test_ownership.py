@@ -51,20 +51,33 @@ async def test_defect_02_what_a_zombie_appends_is_not_in_the_log(conn: Conn, clo
 
 
 async def test_defect_08_a_used_up_pool_does_not_cost_the_lease(dsn: str, conn: Conn) -> None:
-    async def slow(request: Any) -> AsyncIterator[str]:
-        for _ in range(25):
-            yield "word "
-            await asyncio.sleep(0.1)
+    """Nor does saying nothing for several leases: appends would renew them too."""
+    said, over = asyncio.Event(), asyncio.Event()
 
-    async with inside(dsn, slow, pool_size=2) as server, AsyncExitStack() as held:
+    async def silent(request: Any) -> AsyncIterator[str]:
+        yield "word "
+        said.set()
+        await over.wait()
+
+    async with inside(dsn, silent, pool_size=2) as server, AsyncExitStack() as held:
         response_id = await server.post()
+        await said.wait()
         for _ in range(2):
             await held.enter_async_context(server.runtime.pool.connection())
+        first = (await engine.state(conn, response_id))["lease_expires_at"]
+
+        async def is_renewed() -> Any:
+            state = await engine.state(conn, response_id)
+            lasts = state["lease_expires_at"] - first
+            return state["attempt"] > 1 or lasts > timedelta(seconds=2.5)
+
+        await wait_until(is_renewed)  # two and a half leases later
+        over.set()
 
         async def is_over() -> Any:
             return (await engine.state(conn, response_id))["finished_at"]
 
-        await wait_until(is_over)  # two and a half leases later
+        await wait_until(is_over)
 
     state = await engine.state(conn, response_id)
     assert (state["status"], state["attempt"]) == ("completed", 1)

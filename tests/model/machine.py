@@ -264,7 +264,7 @@ class EngineMachine(RuleBasedStateMachine):
     def wait_and_beat(self, picks: list[int], worker: str, seconds: int) -> None:
         """By owners and zombies alike."""
         self.advance(seconds)
-        attempts = dict(each(self.held, picks))
+        attempts = dict(each(self.live() + self.held, picks))
         self.agree(
             "heartbeat",
             lambda: {
@@ -280,7 +280,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(picks=drawn.PICKS)
     def release(self, picks: list[int]) -> None:
         """By owners and zombies alike."""
-        attempts = dict(each(self.held[::-1], picks))
+        attempts = dict(each(self.live() + self.held, picks))
         self.agree(
             "release_responses",
             lambda: [

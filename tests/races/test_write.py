@@ -13,8 +13,10 @@ from pgdurable import queries
 from pgdurable.errors import AlreadyFinished
 from pgdurable.models import ClaimedResponse, Status
 from pgdurable.queries import Append, Finish
+from tests.support.clock import Clock
 from tests.support.engine import (
     LEASE,
+    PAST_LEASE,
     Conn,
     append,
     claim,
@@ -224,6 +226,30 @@ async def test_a_batch_locks_in_the_order_of_the_ids_whatever_order_it_is_in(
         )
         assert [row[0] for row in await free.fetchall()] == [h.response_id for h in held[1:]]
     await batch
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "ahead"),
+    [
+        ("append", "lease_expires_at", LEASE),
+        ("finish", "finished_at", timedelta(0)),
+        ("release", "available_at", timedelta(0)),
+        ("cancel", "cancel_requested_at", timedelta(0)),
+    ],
+)
+async def test_what_had_to_wait_is_dated_after_the_wait(
+    a: Session, b: Session, db: Conn, clock: Clock, name: str, column: str, ahead: timedelta
+) -> None:
+    """A lease that is counted from before the wait may have run out when it is stored."""
+    held = await start(db)
+    async with a.conn.transaction():
+        await a.conn.execute("select from pgdurable.responses for update")
+        call = {**BATCHES, "cancel": cancel}[name]
+        waiting = await b.blocked(a, call(b.conn, held))
+        clock.advance(PAST_LEASE)
+        free_at = clock.now()
+    await waiting
+    assert (await state(db, held.response_id))[column] >= free_at + ahead
 
 
 async def test_batches_in_opposite_orders_do_not_deadlock(dsn: str, db: Conn) -> None:

@@ -60,6 +60,8 @@ async def test_an_end_is_an_end(db: Conn, status: Status) -> None:
 async def test_the_same_finish_again_writes_nothing_and_is_answered_the_same(db: Conn) -> None:
     held = await start(db)
     assert await finish(db, held) == await finish(db, held)
+    for after in (0, 2):
+        assert (await finish(db, held, after=after)).outcome == "lost", "at another place"
     assert len(await log_of(db, held.response_id)) == 3
 
 
@@ -76,6 +78,17 @@ async def test_an_end_that_a_takeover_wrote_is_not_taken_for_a_repetition_of_the
     assert (await finish(db, held, status, after=ended.last_seq - 1)).outcome == "lost"
 
 
+async def test_an_end_of_the_next_attempt_is_not_taken_for_a_repetition_of_the_last_ones(
+    db: Conn, clock: Clock
+) -> None:
+    zombie = await start(db)
+    clock.advance(PAST_LEASE)
+    (successor,) = await take_over(db)
+    ended = await finish(db, successor)
+    assert ended.outcome == "ok" and ended.last_seq is not None
+    assert (await finish(db, zombie, after=ended.last_seq - 1)).outcome == "lost"
+
+
 async def test_an_end_by_cancel_is_not_taken_for_a_repetition_of_the_owners(db: Conn) -> None:
     held = await start(db)
     await release(db, held)
@@ -85,6 +98,7 @@ async def test_an_end_by_cancel_is_not_taken_for_a_repetition_of_the_owners(db: 
 
 async def test_nothing_changes_after_the_end(db: Conn, clock: Clock) -> None:
     held = await start(db)
+    await queries.cancel_response(db, response_id=held.response_id, principal="")
     await finish(db, held, Status.COMPLETED)
     before = await state(db, held.response_id), await log_of(db, held.response_id)
     for status in (Status.FAILED, Status.CANCELLED, Status.INCOMPLETE):
@@ -212,6 +226,30 @@ async def test_a_release_a_second_time_or_by_a_stranger_is_lost(db: Conn) -> Non
     assert (await release(db, held)).outcome == "lost"
     results = await queries.release_responses(db, attempts={"resp_unknown": 1, held.response_id: 9})
     assert [result.outcome for result in results] == ["lost", "lost"]
+
+
+async def test_how_an_attempt_has_ended_is_not_changed_by_the_next_ones(
+    db: Conn, clock: Clock
+) -> None:
+    held = await start(db)
+    clock.advance(PAST_LEASE)
+    (held,) = await take_over(db)
+    await release(db, held)
+    (held,) = await claim(db)
+    await finish(db, held)
+    outcomes = [row[-1] for row in await attempts_of(db, held.response_id)]
+    assert outcomes == ["lost", "released", "completed"]
+
+
+async def test_a_zombies_release_does_not_end_what_its_successor_was_asked_to_cancel(
+    db: Conn, clock: Clock
+) -> None:
+    zombie = await start(db)
+    clock.advance(PAST_LEASE)
+    (successor,) = await take_over(db)
+    await queries.cancel_response(db, response_id=zombie.response_id, principal="")
+    assert (await release(db, zombie)).outcome == "lost"
+    assert (await append(db, successor)).outcome == "cancel"
 
 
 async def test_the_old_owner_is_fenced_off_by_the_next_claim_and_before(db: Conn) -> None:
