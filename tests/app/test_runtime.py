@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import psycopg
@@ -61,6 +61,23 @@ async def test_headers_reach_the_handler_also_after_a_wait_for_a_free_slot(dsn: 
             await server.finished(response_id)
         assert server.runtime.headers == {}
     assert sorted(seen) == list("01234")
+
+
+async def test_headers_reach_a_handler_in_its_thread(dsn: str) -> None:
+    def invoked(request: Any) -> str:
+        return get_request_headers()["x-user"]
+
+    def streamed(request: Any) -> Iterator[str]:
+        yield get_request_headers()["x-user"]
+
+    async with inside(dsn, streamed, invoke=invoked) as server:
+        for number, stream in enumerate((True, False)):
+            body = {"input": "hi", "background": True, "stream": stream}
+            headers = {"X-User": f"user {number}"}
+            url = f"{server.url}/responses"
+            async with server.session.post(url, json=body, headers=headers) as answer:
+                response_id = answer.headers["X-Response-Id"]
+            assert text_of(await server.finished(response_id)) == headers["X-User"]
 
 
 async def test_headers_of_responses_that_others_work_on_are_not_kept_for_ever(

@@ -101,6 +101,21 @@ async def test_a_lost_log_tells_its_attempt_and_nobody_else_and_takes_nothing_mo
     assert await engine.log_of(conn, held.response_id) == before
 
 
+async def test_an_end_that_an_unanswered_flush_has_written_is_ours(
+    conn: Conn, office: Office
+) -> None:
+    """Written here as that flush did; the append in its repetition is refused, and not heeded."""
+    held = await engine.start(conn)
+    await engine.append(conn, held, engine.delta())
+    assert (await engine.finish(conn, held, after=2)).outcome == "ok"
+    log = office.log(held)
+    log.append([engine.delta()])
+    assert await log.finish(engine.terminal())
+    assert office.published == [(held.response_id, 1, 2, 2)]
+    assert office.stops == []
+    assert len(await engine.log_of(conn, held.response_id)) == 4
+
+
 async def test_a_cancel_is_told_and_what_was_said_before_is_stored(
     conn: Conn, office: Office
 ) -> None:

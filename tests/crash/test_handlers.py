@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgdurable import queries, writer
+from pgdurable import Context, queries, writer
 from pgdurable.errors import PgdurableError
 from pgdurable.writer import MAX_BUFFERED_EVENTS
 from tests.crash.invariants import Conn, check_finished
@@ -145,6 +145,22 @@ async def test_a_handler_that_yields_rubbish_fails_once(dsn: str, conn: Conn, na
     assert text_of(response) == "so far "
     assert len(calls) == 1
     assert (await check_finished(conn, response_id)).attempt == 1
+
+
+async def test_a_handler_in_a_thread_is_told_that_nobody_takes_its_words_any_more(
+    dsn: str, conn: Conn
+) -> None:
+    told = threading.Event()
+
+    def rubbish(request: Any, context: Context) -> Iterator[Any]:
+        yield object()
+        while not context.cancel_requested:
+            time.sleep(0.01)
+        told.set()
+
+    async with inside(dsn, rubbish) as server:
+        assert (await server.finished(await server.post()))["status"] == "failed"
+        await wait_until(told.is_set)
 
 
 async def quits(request: Any) -> AsyncIterator[str]:

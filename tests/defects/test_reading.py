@@ -19,29 +19,36 @@ from tests.support.waiting import wait_until
 
 
 async def test_defect_04_starting_after_0_means_after_0_and_event_0_comes_once(dsn: str) -> None:
-    polled = asyncio.Event()
+    """Read word by word, each by a query of its own: the worker is in another process."""
+    words: asyncio.Queue[str] = asyncio.Queue()
 
-    async def waits(request: Any) -> AsyncIterator[str]:
-        await polled.wait()
-        yield "word"
+    async def slow(request: Any) -> AsyncIterator[str]:
+        while word := await words.get():
+            yield word
 
-    async with inside(dsn, waits, worker=False) as front, inside(dsn, waits) as server:
+    async with inside(dsn, slow, worker=False) as server, inside(dsn, slow):
         response_id = await server.post()
-        reading = asyncio.gather(
-            front.events(response_id),
-            front.events(response_id, "&starting_after=0"),
-            front.events(response_id, "&starting_after=-1"),
-        )
-        await wait_until(lambda: front.runtime.hub.readers == 3)
-        for _ in range(5):  # event 0 and 1 are all there is
-            async with front.runtime.pool.connection():
-                front.runtime.hub.news()
-        polled.set()
-        whole, after_0, before_0 = await reading
+        seen: list[list[int]] = [[], [], []]
 
-    assert [event["sequence_number"] for event in whole] == list(range(len(whole)))
+        async def tail(got: list[int], query: str) -> None:
+            url = f"{server.url}/responses/{response_id}?stream=true{query}"
+            async with server.session.get(url) as answer:
+                async for frame in frames_of(answer):
+                    if frame != b"data: [DONE]":
+                        got.append(json.loads(frame.removeprefix(b"data: "))["sequence_number"])
+
+        queries = ["", "&starting_after=0", "&starting_after=-1"]
+        tails = [asyncio.create_task(tail(*each)) for each in zip(seen, queries, strict=True)]
+        for last in range(1, 8):  # the first word brings its item and its part along
+            await wait_until(lambda n=last: all(n in got for got in seen))  # type: ignore[misc]
+            if last not in (2, 3):
+                words.put_nowait("word")
+        words.put_nowait("")
+        await asyncio.gather(*tails)
+
+    whole, after_0, before_0 = seen
+    assert whole == before_0 == list(range(len(whole)))
     assert after_0 == whole[1:]
-    assert before_0 == whole
 
 
 async def test_defect_05_a_get_ends_nothing_however_old_the_response_is(

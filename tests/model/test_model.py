@@ -41,4 +41,4 @@ def test_the_engine_does_what_the_model_says_in_any_order_of_calls(database: Dat
 
     run_state_machine_as_test(Machine, settings=SETTINGS)
     assert {edge for edge in exercised if is_drawn(edge)} <= documented()
-    assert len(exercised) > 10
+    assert len(documented() - exercised) <= 2, "the generators reach too little"
