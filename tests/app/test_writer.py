@@ -116,6 +116,23 @@ async def test_an_end_that_an_unanswered_flush_has_written_is_ours(
     assert len(await engine.log_of(conn, held.response_id)) == 4
 
 
+async def test_what_was_said_while_somebody_held_the_row_follows_when_they_let_go(
+    dsn: str, conn: Conn, office: Office
+) -> None:
+    held = await engine.start(conn)
+    log = office.log(held)
+    async with await psycopg.AsyncConnection.connect(dsn) as person:
+        await person.execute("select from pgdurable.responses for update")
+        log.append([engine.delta("held")])
+        await wait_until(lambda: log.held)
+        log.append([engine.delta("meanwhile")])
+        finishing = asyncio.create_task(log.finish(engine.terminal()))
+    assert await finishing
+    last = await engine.last_event(conn, held.response_id)
+    assert last["type"] == "response.completed"
+    assert office.published == [(held.response_id, 1, 2, 1), (held.response_id, 1, 3, 2)]
+
+
 async def test_a_cancel_is_told_and_what_was_said_before_is_stored(
     conn: Conn, office: Office
 ) -> None:

@@ -301,21 +301,31 @@ async def test_responses_that_end_together_are_not_stored_in_one_huge_message(
     assert max(map(len, sizes)) > 1
 
 
+@pytest.mark.parametrize("in_a_thread", [False, True])
 async def test_a_handler_that_is_faster_than_the_database_is_made_to_wait(
-    dsn: str, conn: Conn, caplog: pytest.LogCaptureFixture
+    dsn: str, conn: Conn, caplog: pytest.LogCaptureFixture, in_a_thread: bool
 ) -> None:
     yielded = 0
-    begun, locked = asyncio.Event(), asyncio.Event()
+    begun, locked = asyncio.Event(), threading.Event()
 
-    async def flood(request: Any) -> AsyncIterator[str]:
+    def words() -> Iterator[str]:
         nonlocal yielded
-        begun.set()
-        await locked.wait()
         while yielded < 20_000:
             yielded += 1
             yield "x "
 
-    async with inside(dsn, flood) as server:
+    async def flood(request: Any) -> AsyncIterator[str]:
+        begun.set()
+        await asyncio.to_thread(locked.wait)
+        for word in words():
+            yield word
+
+    async def flood_from_a_thread(request: Any) -> Iterator[str]:
+        begun.set()
+        await asyncio.to_thread(locked.wait)
+        return words()
+
+    async with inside(dsn, flood_from_a_thread if in_a_thread else flood) as server:
         response_id = await server.post()
         await begun.wait()
         async with await psycopg.AsyncConnection.connect(dsn) as person:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -80,6 +81,7 @@ async def test_defect_24_finished_responses_can_be_pruned(conn: Conn, clock: Clo
     running = await engine.start(conn)
     recent = await engine.start(conn)
     await engine.finish(conn, recent)
+    clock.advance(timedelta(days=2))
 
     assert await queries.prune_responses(conn, older_than=timedelta(days=30), limit=10) == 1
 
@@ -94,14 +96,19 @@ async def test_defect_24_finished_responses_can_be_pruned(conn: Conn, clock: Clo
 
 
 async def test_defect_25_two_servers_in_one_process_do_not_meet(dsn: str) -> None:
+    """Even where one of them has nothing to do, and the other more than it can take."""
+    over = asyncio.Event()
+
     async def says_bye(request: Any) -> AsyncIterator[str]:
+        await over.wait()
         yield "bye"
 
     async with (
         inside(dsn, says_hello, queue="hello") as hello,
-        inside(dsn, says_bye, queue="bye") as bye,
+        inside(dsn, says_bye, queue="bye", concurrency=1) as bye,
     ):
-        ids = [(await hello.post(), await bye.post()) for _ in range(5)]
-        for one, other in ids:
-            assert text_of(await hello.finished(one)) == "hello"
-            assert text_of(await hello.finished(other)) == "bye"
+        waiting = [await bye.post() for _ in range(5)]
+        assert text_of(await hello.finished(await hello.post())) == "hello"
+        over.set()
+        for response_id in waiting:
+            assert text_of(await hello.finished(response_id)) == "bye"

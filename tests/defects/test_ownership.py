@@ -190,13 +190,16 @@ async def test_defect_21_leases_are_told_by_the_databases_clock_alone(
     async with inside(dsn, waits) as server:
         response_id = await server.post()
 
-        async def renewed() -> Any:
-            beats = await engine.value(
-                conn, "select count(*) from pgdurable.workers where last_seen_at > started_at"
-            )
-            return beats and (await engine.state(conn, response_id))["attempt"]
+        async def has_spoken() -> Any:
+            return (await engine.state(conn, response_id))["last_seq"] > 3
 
-        await wait_until(renewed)
+        await wait_until(has_spoken)
+        first = (await engine.state(conn, response_id))["lease_expires_at"]
+
+        async def is_renewed() -> Any:  # by a heartbeat: nothing more is said
+            return (await engine.state(conn, response_id))["lease_expires_at"] != first
+
+        await wait_until(is_renewed)
         expires = (await engine.state(conn, response_id))["lease_expires_at"]
         assert clock.now() < expires <= clock.now() + timedelta(seconds=1)
         assert expires - datetime.now(UTC) > timedelta(days=2)

@@ -127,7 +127,8 @@ def test_nul_characters_are_kept() -> None:
 def test_a_delta_keeps_its_logprobs_and_unknown_keys() -> None:
     log = Log()
     probs = [{"token": "a", "logprob": -0.5, "top_logprobs": []}]
-    (*_, event) = log.feed(delta("a", logprobs=probs, colour="red", obfuscation="xyz"))
+    log.feed(delta("b"), delta("c"))  # neither one that opens a part
+    (event,) = log.feed(delta("a", logprobs=probs, colour="red", obfuscation="xyz"))
     assert event["logprobs"] == probs and event["colour"] == "red"
     assert "obfuscation" not in event
     assert log.complete()["output"][0]["content"][0]["logprobs"] == probs

@@ -204,6 +204,17 @@ def test_a_call_and_its_output_are_one_item() -> None:
     }
 
 
+@pytest.mark.parametrize(("of_call", "of_output"), [("failed", None), (None, "failed")])
+def test_a_call_that_has_failed_does_not_look_completed(
+    of_call: str | None, of_output: str | None
+) -> None:
+    output = result(1)
+    output["item"] |= {"status": of_output or "completed"}
+    log = log_of([[call(1, status=of_call or "completed"), output]])
+    (shown,) = projected(log, MCP)[-1]["response"]["output"]
+    assert (shown["type"], shown["status"]) == ("mcp_call", "failed")
+
+
 def test_a_call_that_nobody_executes_stays_the_clients() -> None:
     log = log_of([["Your turn: ", call(1)]])
 

@@ -97,7 +97,7 @@ async def test_an_end_by_cancel_is_not_taken_for_a_repetition_of_the_owners(db: 
 
 
 async def test_nothing_changes_after_the_end(db: Conn, clock: Clock) -> None:
-    held = await start(db)
+    held = await start(db, deadline=LEASE)
     await queries.cancel_response(db, response_id=held.response_id, principal="")
     await finish(db, held, Status.COMPLETED)
     before = await state(db, held.response_id), await log_of(db, held.response_id)

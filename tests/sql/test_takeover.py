@@ -18,6 +18,7 @@ from tests.support.engine import (
     added,
     append,
     attempts_of,
+    claim,
     delta,
     done,
     enqueue,
@@ -93,6 +94,18 @@ async def test_the_budget_counts_silent_workers_the_first_included(db: Conn, clo
     assert await take_over(db) == []
 
 
+async def test_the_budget_does_not_count_what_was_handed_back(db: Conn, clock: Clock) -> None:
+    held = await start(db, max_attempts=2)
+    for _ in range(3):
+        await release(db, held)
+        (held,) = await claim(db)
+    clock.advance(PAST_LEASE)
+    (taken,) = await take_over(db)
+    assert (taken.attempt, taken.status) == (5, Status.IN_PROGRESS)
+    clock.advance(PAST_LEASE)
+    assert [taken.status for taken in await take_over(db)] == [Status.FAILED]
+
+
 async def test_past_the_deadline_it_ends_although_attempts_are_left(db: Conn, clock: Clock) -> None:
     await start(db, deadline=LEASE)
     clock.advance(PAST_LEASE)
@@ -110,7 +123,7 @@ async def test_before_the_deadline_it_goes_on_and_the_deadline_is_told(
 
 
 async def test_one_that_was_asked_to_stop_is_cancelled_not_resumed(db: Conn, clock: Clock) -> None:
-    held = await start(db)
+    held = await start(db, deadline=LEASE)
     await append(db, held, added("msg_1", 0), done("msg_1", 0), delta())
     await queries.cancel_response(db, response_id=held.response_id, principal="")
     clock.advance(PAST_LEASE)
@@ -129,12 +142,13 @@ async def test_a_queued_one_past_its_deadline_fails(db: Conn, clock: Clock) -> N
 async def test_only_the_queues_that_were_named(db: Conn, clock: Clock) -> None:
     for queue in ("x", "y"):
         await enqueue(db, queue=queue)
+    assert len(await claim(db, queues=["x", "y"])) == 2
+    for queue in ("x", "y"):
         await enqueue(db, queue=queue, deadline=timedelta(seconds=1))
-    for worker in ("a", "b"):
-        await queries.claim_responses(db, worker_id=worker, queues=["x", "y"], limit=9, lease=LEASE)
     clock.advance(PAST_LEASE)
     assert await take_over(db, queues=["z"]) == []
     taken = await take_over(db, queues=["x"])
+    assert {held.status for held in taken} == {Status.IN_PROGRESS, Status.FAILED}
     queues = [(await state(db, held.response_id))["queue"] for held in taken]
     assert queues == ["x", "x"]
 
@@ -165,14 +179,16 @@ async def test_a_full_batch_that_ends_does_not_hide_the_others(db: Conn, clock: 
 
 async def test_a_row_that_somebody_holds_is_passed_over(dsn: str, db: Conn, clock: Clock) -> None:
     held, other = await start(db), await start(db)
+    overdue = await enqueue(db, deadline=LEASE)
     clock.advance(PAST_LEASE)
+    await db.execute("set lock_timeout = '5s'")
     with psycopg.connect(dsn) as person:
         person.execute(
-            "select from pgdurable.responses where response_id = %s for update",
-            [held.response_id],
+            "select from pgdurable.responses where response_id = any(%s) for update",
+            [[held.response_id, overdue]],
         )
         assert [taken.response_id for taken in await take_over(db)] == [other.response_id]
-    assert [taken.response_id for taken in await take_over(db)] == [held.response_id]
+    assert {taken.response_id for taken in await take_over(db)} == {held.response_id, overdue}
 
 
 async def test_it_is_all_there_or_nothing(db: Conn, clock: Clock) -> None:
