@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
@@ -29,6 +30,9 @@ HOME = "PGDURABLE_TEST_HOME"  # in the environment, so that xdist's workers shar
 SERVER = "PGDURABLE_TEST_DSN"
 _made_home = pytest.StashKey[bool]()
 _number = itertools.count()
+
+settings.register_profile("pgdurable", deadline=None)  # a machine under load is no failure
+settings.load_profile("pgdurable")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -224,7 +224,7 @@ def test_any_interleaving_gives_every_reader_its_events_once(
     async def tell(plan: list[tuple[str, Any]]) -> None:
         await Story(conn, http, await http.post()).play(plan)
 
-    @settings(deadline=None, max_examples=150)
+    @settings(max_examples=150)
     @given(st.lists(steps, min_size=4, max_size=30))
     def check(plan: list[tuple[str, Any]]) -> None:
         runner.run(tell(plan))

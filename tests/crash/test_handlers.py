@@ -17,7 +17,7 @@ import pytest
 from pgdurable import Context, queries, writer
 from pgdurable.errors import PgdurableError
 from pgdurable.writer import MAX_BUFFERED_EVENTS
-from tests.crash.invariants import Conn, check_finished
+from tests.crash.invariants import Conn, check_finished, outcome
 from tests.support.inside import inside, text_of
 from tests.support.waiting import wait_until
 
@@ -98,6 +98,29 @@ async def test_a_handler_that_swallows_its_cancellation_gives_its_slot_back(
         over.set()
 
     assert text_of((await check_finished(conn, stuck)).terminal["response"]) == "begun "
+
+
+async def test_what_a_handler_says_after_its_cancellation_is_not_stored(
+    dsn: str, conn: Conn
+) -> None:
+    async def argues(request: Any) -> AsyncIterator[str]:
+        yield "begun "
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            yield "too late"
+
+    async with inside(dsn, argues) as server:
+        response_id = await server.post()
+
+        async def has_begun() -> Any:
+            return (await outcome(conn, response_id)).last_seq > 3
+
+        await wait_until(has_begun)
+        async with server.session.post(f"{server.url}/responses/{response_id}/cancel") as cancelled:
+            assert (await cancelled.json())["status"] == "cancelled"
+
+    assert text_of((await check_finished(conn, response_id)).terminal["response"]) == "begun "
 
 
 async def test_a_handler_that_never_ends_is_ended(dsn: str, conn: Conn) -> None:

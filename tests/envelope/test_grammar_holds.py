@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgdurable.errors import InvalidEvent
@@ -43,6 +43,7 @@ def closed_items(log: Log) -> list[dict[str, Any]]:
     return [event["item"] for event in sorted(done, key=lambda event: event["output_index"])]
 
 
+@settings(max_examples=300)
 @given(attempts, endings)
 def test_any_yields_cut_anywhere_become_one_well_formed_stream(
     sequences: list[list[object]], how: str

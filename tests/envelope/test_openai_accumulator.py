@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response
 
@@ -118,7 +118,6 @@ def test_a_stream_that_does_not_complete_is_read_to_its_end(how: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-@settings(deadline=None)
 @given(st.lists(st.lists(yields, max_size=10), min_size=1, max_size=3))
 def test_any_yields_with_takeovers_keep_the_accumulator_alive(
     sequences: list[list[object]],

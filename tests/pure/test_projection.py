@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pgdurable.errors import InvalidEvent, InvalidRequest
@@ -161,7 +161,6 @@ def test_no_executed_call_is_left_for_the_client_to_run(attempts: list[list[obje
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-@settings(deadline=None)
 @given(attempts_of(yields, 6))
 def test_the_strict_accumulator_reads_every_projected_stream(attempts: list[list[object]]) -> None:
     log = log_of(attempts)
@@ -243,6 +242,14 @@ def test_a_call_of_a_dead_attempt_stays_a_call_and_the_new_one_is_merged() -> No
     items = [e["item"]["type"] for e in events if e["type"] == "response.output_item.done"]
     assert items == ["function_call", "mcp_call", "message"]
     assert [item["type"] for item in events[-1]["response"]["output"]] == ["mcp_call", "message"]
+
+
+def test_the_stream_does_not_wait_for_the_output_of_a_call_whose_attempt_is_dead() -> None:
+    log = log_of([[call(1)], ["again"]])
+    entries = stored(log)
+    resumed = [entry.type for entry in entries].index("response.resumed")
+    shown = Projection(RESPONSE_ID, MCP).project(entries[: resumed + 1])
+    assert [seq for seq, _ in shown] == list(range(resumed + 1))
 
 
 def test_the_marker_becomes_an_in_progress_with_the_items_so_far() -> None:

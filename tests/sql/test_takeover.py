@@ -165,6 +165,15 @@ async def test_a_sweep_is_bounded_and_the_longest_silent_go_first(db: Conn, cloc
     assert sorted(taken) == sorted(ids)
 
 
+async def test_a_sweep_of_the_overdue_is_bounded_and_goes_by_their_deadlines(
+    db: Conn, clock: Clock
+) -> None:
+    last, first, second = [await enqueue(db, deadline=timedelta(seconds=n)) for n in (3, 1, 2)]
+    clock.advance(PAST_LEASE)
+    assert {taken.response_id for taken in await take_over(db, limit=2)} == {first, second}
+    assert [taken.response_id for taken in await take_over(db, limit=2)] == [last]
+
+
 async def test_a_full_batch_that_ends_does_not_hide_the_others(db: Conn, clock: Clock) -> None:
     for _ in range(3):
         await start(db, max_attempts=1)
