@@ -29,13 +29,14 @@ DONE = b"data: [DONE]\n\n"
 READERS = 3
 
 readers = st.integers(0, READERS - 1)
-cursors = st.one_of(st.integers(-1, 15), st.sampled_from(["absent", "now", "own", "last", "next"]))
+cursors = st.one_of(st.integers(0, 99), st.sampled_from(["absent", "now", "own", "last", "next"]))
+appends = st.tuples(st.just("append"), st.integers(1, 4))
+connects = st.tuples(st.just("connect"), st.tuples(readers, cursors, st.booleans()))
+reads = st.tuples(st.just("read"), st.tuples(readers, st.integers(1, 4)))
 steps = st.one_of(
-    st.tuples(st.just("append"), st.integers(1, 4)),
+    *[appends, connects, reads] * 3,
     st.tuples(st.just("zombie"), st.just(0)),
     st.tuples(st.sampled_from(["take_over", "release"]), st.just(0)),
-    st.tuples(st.just("connect"), st.tuples(readers, cursors, st.booleans())),
-    st.tuples(st.just("read"), st.tuples(readers, st.integers(1, 4))),
     st.tuples(st.just("leave"), readers),
 )
 
@@ -61,16 +62,19 @@ class Reader:
         return self.cursor + len(self.frames)
 
     async def connect(self, cursor: Any, last: int, header: bool) -> None:
-        """Ask for what comes after `cursor`, as a query or as `Last-Event-ID`."""
+        """Ask for what comes after `cursor`, as a query or as `Last-Event-ID`.
+
+        A number is a place from before the first event to behind the last one.
+        """
         self.leave()
-        where: dict[Any, int] = {
+        where = {
             "absent": -1,
             "now": last,
             "last": last,
             "next": last + 1,
             "own": self.at,
         }
-        self.cursor = where.get(cursor, cursor)
+        self.cursor = cursor % (last + 3) - 1 if isinstance(cursor, int) else where[cursor]
         query, headers = {"stream": "true"}, {}
         self._ids = header and cursor not in ("absent", "now")
         if self._ids:
@@ -224,8 +228,8 @@ def test_any_interleaving_gives_every_reader_its_events_once(
     async def tell(plan: list[tuple[str, Any]]) -> None:
         await Story(conn, http, await http.post()).play(plan)
 
-    @settings(max_examples=150)
-    @given(st.lists(steps, min_size=4, max_size=30))
+    @settings(max_examples=100)
+    @given(st.lists(steps, min_size=20, max_size=40))  # shorter ones have hardly a live reader
     def check(plan: list[tuple[str, Any]]) -> None:
         runner.run(tell(plan))
 

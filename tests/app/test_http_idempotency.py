@@ -57,6 +57,7 @@ async def test_a_blocking_call_that_is_repeated_gets_the_same_answer(
     assert await post(http) == first
     assert (first[0], text_of(first[1])) == (200, "call 1 done")
     assert counting.calls == 1
+    assert http.runtime.headers == {}, "kept for a handler that is not called"
 
 
 async def test_another_body_is_refused_and_not_retried(http: Inside, counting: Counting) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgdurable import runtime
+from pgdurable import LongRunningSettings, db, runtime
 from pgdurable.agent import get_request_headers
+from pgdurable.enqueuer import Enqueuer
 from pgdurable.worker import BACKSTOP_SECONDS
 from tests.support import engine
 from tests.support.engine import Conn
@@ -97,6 +98,24 @@ async def test_headers_of_responses_that_others_work_on_are_not_kept_for_ever(
         for response_id in ids:
             await server.finished(response_id)
         assert server.runtime.headers == {}
+
+
+async def test_what_postgres_refuses_of_many_posts_costs_none_of_the_others(
+    dsn: str, conn: Conn
+) -> None:
+    posts = [await engine.new_response(conn) for _ in range(5)]
+    posts[2] = posts[2]._replace(fields=b"{no JSON")
+    enqueuer = Enqueuer(dsn, settings=LongRunningSettings(), agent="agent")
+    asked = [asyncio.create_task(enqueuer.enqueue(post)) for post in posts]
+    await wait_until(lambda: enqueuer.waiting == 5)
+    running = asyncio.create_task(enqueuer.run())
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    await db.ended(running)
+
+    assert isinstance(answers.pop(2), psycopg.DataError)
+    del posts[2]
+    ids = [answer.response_id for answer in answers if not isinstance(answer, BaseException)]
+    assert ids == [post.response_id for post in posts]
 
 
 DEEP = "[" * 2000 + "]" * 2000

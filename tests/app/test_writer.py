@@ -145,14 +145,15 @@ async def test_a_cancel_is_told_and_what_was_said_before_is_stored(
     assert (await engine.log_of(conn, held.response_id))[-1] == Logged(2, 1, engine.delta().type)
 
 
+@pytest.mark.parametrize("body", [b"{no JSON", b"[" * 50_000 + b"]" * 50_000])
 async def test_what_postgres_refuses_costs_its_own_response_only(
-    conn: Conn, office: Office
+    conn: Conn, office: Office, body: bytes
 ) -> None:
     """All of it goes out in one flush, because nothing is awaited in between."""
     held = [await engine.start(conn) for _ in range(5)]
     logs = [office.log(response) for response in held]
     for number, log in enumerate(logs):
-        log.append([engine.delta() if number != 2 else NewEvent("x", None, b"{no JSON")])
+        log.append([engine.delta() if number != 2 else NewEvent("x", None, body)])
     await asyncio.gather(*[log.settled() for log in logs])
 
     assert [log.lost for log in logs] == [False, False, True, False, False]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
+
+import orjson
+import pytest
 
 from pgdurable.agent import get_request_headers
 from pgdurable.models import ClaimedResponse, NewEvent
@@ -67,6 +70,38 @@ async def test_defect_06_a_third_attempt_knows_of_the_first(
 
     assert told.startswith("[RECOVERY]")
     assert "msg_first attempt" in told and "msg_second attempt" in told
+
+
+@pytest.mark.parametrize(
+    ("anchor", "seen"),
+    [
+        ({"custom_inputs": {"thread_id": "c"}}, lambda request: request.custom_inputs["thread_id"]),
+        (
+            {"custom_inputs": {"session_id": "c"}},
+            lambda request: request.custom_inputs["session_id"],
+        ),
+        ({"context": {"conversation_id": "c"}}, lambda request: request.context.conversation_id),
+        ({"conversation": "c"}, lambda request: request.conversation),
+        ({"conversation": {"id": "c"}}, lambda request: request.conversation["id"]),
+    ],
+)
+async def test_the_turn_after_a_crashed_one_finds_the_session_that_the_successor_left(
+    dsn: str, conn: Conn, clock: Clock, anchor: dict[str, Any], seen: Callable[[Any], str]
+) -> None:
+    """The seed resolved one way of naming it; a handler that reads another began anew."""
+
+    async def where(request: Any, context: Any) -> AsyncIterator[str]:
+        assert context.conversation_id == request.context.conversation_id
+        yield seen(request)
+
+    asked = orjson.dumps({"input": "one", **anchor})
+    held = await abandoned(conn, clock, [engine.delta()], conversation="c", request=asked)
+    async with inside(dsn, where) as server:
+        successor = text_of(await server.finished(held.response_id))
+        next_turn = text_of(await server.finished(await server.post("two", **anchor)))
+
+    assert successor.startswith("c::r-") and successor.endswith("-2")
+    assert next_turn == successor
 
 
 async def test_defect_07_the_recovery_message_has_a_limit(

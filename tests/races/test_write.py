@@ -244,8 +244,8 @@ async def test_what_had_to_wait_is_dated_after_the_wait(
     held = await start(db)
     async with a.conn.transaction():
         await a.conn.execute("select from pgdurable.responses for update")
-        call = {**BATCHES, "cancel": cancel}[name]
-        waiting = await b.blocked(a, call(b.conn, held))
+        call = cancel(b.conn, held) if name == "cancel" else BATCHES[name](b.conn, held)
+        waiting = await b.blocked(a, call)
         clock.advance(PAST_LEASE)
         free_at = clock.now()
     await waiting

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import psycopg
+import pytest
 
 from pgdurable.models import Status
 from tests.support.clock import Clock
@@ -19,6 +20,7 @@ from tests.support.engine import (
     last_event,
     log_of,
     new_response,
+    release,
     start,
     state,
     value,
@@ -59,20 +61,23 @@ async def test_never_more_than_the_limit(db: Conn) -> None:
     assert [len(await claim(db, limit=n)) for n in (0, 1, 4, 10)] == [0, 1, 4, 5]
 
 
-async def test_the_highest_priority_goes_first_then_the_oldest(db: Conn) -> None:
+@pytest.mark.parametrize("limit", [1, 100])
+async def test_the_highest_priority_goes_first_then_the_oldest(db: Conn, limit: int) -> None:
     ids = [
         await value(db, "select pgdurable.enqueue_response('{}', p_priority => %s)", priority)
         for priority in (0, 5, 0, 5, -1)
     ]
-    order = [held.response_id for held in await claim(db)]
+    order = [held.response_id for held in await claim(db, limit=limit)]
+    order += [held.response_id for _ in range(4) for held in await claim(db, limit=limit)]
     assert order == [ids[1], ids[3], ids[0], ids[2], ids[4]]
-    assert [len(await claim(db)) for _ in range(1)] == [0]
 
 
-async def test_the_limit_takes_them_in_the_same_order(db: Conn) -> None:
-    ids = [await enqueue(db) for _ in range(4)]
-    taken = [held.response_id for _ in range(4) for held in await claim(db, limit=1)]
-    assert taken == ids
+async def test_what_was_handed_back_waits_behind_what_was_there_before(db: Conn) -> None:
+    held = await start(db)
+    ids = [await enqueue(db) for _ in range(2)]
+    await release(db, held)
+    taken = [again.response_id for _ in range(3) for again in await claim(db, limit=1)]
+    assert taken == [*ids, held.response_id]
 
 
 async def test_only_the_queues_that_were_named(db: Conn) -> None:

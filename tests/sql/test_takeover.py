@@ -43,12 +43,14 @@ async def test_an_expired_one_goes_to_the_next_attempt(db: Conn, clock: Clock) -
     first = await start(db)
     await append(db, first)
     clock.advance(PAST_LEASE)
+    started_at = (await state(db, first.response_id))["started_at"]
     (second,) = await take_over(db, "b")
     assert (second.attempt, second.status, second.resumed) == (2, Status.IN_PROGRESS, True)
     assert second.request == first.request
     row = await state(db, first.response_id)
     assert (row["worker_id"], row["failed_attempts"], row["attempt"]) == ("b", 1, 2)
     assert row["lease_expires_at"] > clock.now()
+    assert row["started_at"] == started_at
     assert await attempts_of(db, first.response_id) == [
         (1, "a", "claim", False, "lost"),
         (2, "b", "takeover", True, None),
