@@ -43,6 +43,18 @@ async def test_more_than_a_process_can_take_wakes_the_others(dsn: str) -> None:
             assert (await busy.finished(response_id))["status"] == "completed"
 
 
+async def test_a_post_wakes_a_worker_in_another_process(dsn: str) -> None:
+    async def says_hello(request: Any) -> AsyncIterator[str]:
+        yield "hello"
+
+    async with inside(dsn, says_hello, worker=False) as front, inside(dsn, says_hello) as other:
+        await wait_until(lambda: front.runtime.listening and other.runtime.listening)
+        posted_at = time.monotonic()
+        for _ in range(3):
+            assert text_of(await front.finished(await front.post())) == "hello"
+        assert time.monotonic() - posted_at < BACKSTOP_SECONDS
+
+
 async def test_headers_reach_the_handler_also_after_a_wait_for_a_free_slot(dsn: str) -> None:
     seen = []
 

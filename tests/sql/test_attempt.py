@@ -96,6 +96,8 @@ async def test_two_turns_at_the_same_attempt_do_not_meet(db: Conn, clock: Clock)
         rotated.append(held.conversation_id)
         await finish(db, held)
     assert rotated[0] != rotated[1] and await alias(db, "c") == rotated[1]
+    mover = "select a.response_id from pgdurable.conversation_aliases as a"
+    assert await value(db, mover) == held.response_id
     assert all(str(current).startswith("c::r-") for current in rotated)
     assert all(str(current).count("::r-") == 1 for current in rotated)
 
