@@ -72,6 +72,32 @@ async def test_defect_06_a_third_attempt_knows_of_the_first(
     assert "msg_first attempt" in told and "msg_second attempt" in told
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+async def test_what_on_recovery_makes_of_the_request_is_what_the_next_attempt_gets(
+    dsn: str, conn: Conn, clock: Clock, in_place: bool
+) -> None:
+    async def recover(request: Any, context: Any) -> Any:
+        told = [
+            (event["sequence_number"], event["attempt_number"], event["type"])
+            for event in await context.previous_events()
+        ]
+        said = f"{request.input[0].content} in {request.context.conversation_id}: {told}"
+        if in_place:
+            request["input"] = said
+            return None
+        return {"input": said}
+
+    async def repeats(request: Any) -> AsyncIterator[str]:
+        yield str(request.input[-1].content)
+
+    held = await abandoned(conn, clock, [engine.delta()], conversation="c")
+    async with inside(dsn, repeats, recovery=recover) as server:
+        told = text_of(await server.finished(held.response_id))
+
+    first = [(1, 1, "response.in_progress"), (2, 1, "response.output_text.delta")]
+    assert told == f"hi in c::r-{held.response_id[-8:]}-2: {first}"
+
+
 @pytest.mark.parametrize(
     ("anchor", "seen"),
     [

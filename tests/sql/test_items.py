@@ -42,6 +42,13 @@ async def closings(db: Conn, response_id: str) -> list[str]:
     return [row[0] for row in await rows.fetchall()]
 
 
+async def test_an_item_of_the_same_id_elsewhere_is_another_one(db: Conn, clock: Clock) -> None:
+    await ended(db, clock, added("msg_1", 0), done("msg_1", 0))
+    response_id = await ended(db, clock, added("msg_1", 0))
+    (closing,) = [json.loads(body) for body in await closings(db, response_id)]
+    assert (closing["item"]["id"], closing["item"]["status"]) == ("msg_1", "incomplete")
+
+
 async def test_open_items_are_closed_as_incomplete_in_the_order_they_were_opened(
     db: Conn, clock: Clock
 ) -> None:
