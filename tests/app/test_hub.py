@@ -198,7 +198,10 @@ async def test_a_feed_with_a_gap_is_read_from_the_table(conn: Conn, hub: SharedH
     reader = Reader(hub, held.response_id)
     hub.news()
     await all_have([reader], 1)
-    missed = await append(conn, held, 3, after=1)
+    before = await append(conn, held, 1, after=1)
+    own_events(hub, held, before, 1)
+    await all_have([reader], before)
+    missed = await append(conn, held, 3, after=before)
     last = await append(conn, held, 2, after=missed)
     own_events(hub, held, missed + 1, 2)
 

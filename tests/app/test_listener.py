@@ -26,14 +26,14 @@ class Heard:
     def __init__(self, listen_dsn: str, dsn: str) -> None:
         self.tail: list[list[str] | None] = []
         self.work: list[list[str] | None] = []
-        self._waker = Waker(dsn)
+        self.waker = Waker(dsn)
         self.listener = Listener(
             listen_dsn,
             on_tail=self.tail.append,
             on_work=self.work.append,
-            notify=self._waker.notify,
+            notify=self.waker.notify,
         )
-        self._tasks = [asyncio.create_task(room()) for room in (self._waker.run, self.listener.run)]
+        self._tasks = [asyncio.create_task(room()) for room in (self.waker.run, self.listener.run)]
 
     async def stop(self) -> None:
         await db.ended(*self._tasks)
@@ -59,6 +59,14 @@ async def test_ids_arrive_on_their_channel(conn: Conn, heard: Heard) -> None:
     await wait_until(lambda: len(heard.tail) == 2 and len(heard.work) == 2)
     assert heard.tail[1] == ["resp_1", "resp_2"]
     assert heard.work[1] == ["resp_3"]
+
+
+async def test_ids_that_gather_are_sent_together_once_each(heard: Heard) -> None:
+    await wait_until(lambda: heard.listener.hearing)
+    heard.waker.tail(["resp_1", "resp_2"])
+    heard.waker.tail(["resp_2", "resp_3"])
+    await wait_until(lambda: len(heard.tail) > 1)
+    assert heard.tail[1:] == [["resp_1", "resp_2", "resp_3"]]
 
 
 async def test_a_function_called_in_psql_is_heard(conn: Conn, heard: Heard) -> None:
