@@ -233,7 +233,7 @@ async def test_readers_end_after_the_terminal_event(conn: Conn, hub: SharedHub) 
 
     await asyncio.wait_for(asyncio.gather(*[reader.task for reader in readers]), 30)
     assert [reader.seqs for reader in readers] == [[0, 1, 2], [2], []]
-    assert hub.readers == 0
+    assert hub.readers == 0 and hub._feeds == {}
 
 
 async def test_deletion_ends_readers_wherever_it_was_done(conn: Conn, hub: SharedHub) -> None:
@@ -247,6 +247,21 @@ async def test_deletion_ends_readers_wherever_it_was_done(conn: Conn, hub: Share
 
     await asyncio.wait_for(asyncio.gather(*[reader.task for reader in readers]), 30)
     assert all(reader.seqs == [0, 1] for reader in readers)
+
+
+async def test_a_response_that_is_about_to_be_made_does_not_count_as_deleted(
+    conn: Conn, hub: SharedHub
+) -> None:
+    """A POST opens its feed before it enqueues."""
+    held = await engine.start(conn)
+    reader = Reader(hub, held.response_id)
+    async with hub.open(await engine.new_id(conn)) as unborn:
+        await wait_until(lambda: reader.has_begun)
+        last = await append(conn, held, 1, after=held.last_seq)
+        hub.news()
+        await all_have([reader], last)
+        assert not unborn.deleted
+    await db.ended(reader.task)
 
 
 async def test_a_reader_behind_the_buffer_of_a_deleted_response_ends(
@@ -268,9 +283,10 @@ async def test_when_the_process_stops_all_readers_are_let_go_later_ones_too(
     hub.news()
     await all_have([reader], 1)
     hub.close()
-    late = Reader(hub, held.response_id)
+    await asyncio.wait_for(reader.task, 30)
+    late = Reader(hub, held.response_id)  # its feed is a new one
 
-    await asyncio.wait_for(asyncio.gather(reader.task, late.task), 30)
+    await asyncio.wait_for(late.task, 30)
     assert hub.readers == 0
 
 
