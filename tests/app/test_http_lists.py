@@ -68,14 +68,16 @@ async def test_responses_are_listed_by_what_they_are(http: Inside) -> None:
         (await ask(http, metadata={"n": str(n % 2)}, conversation=f"c{n % 3}"))["id"]
         for n in range(6)
     ]
-    newest_first = ids[::-1]
+    newest_first, pages = ids[::-1], list[bool]()
 
     async def listed(**query: str) -> list[str]:
         _, page = await get(http, "/v1/responses", **query)
+        pages.append(page["has_more"])
         return [response["id"] for response in page["data"]]
 
     assert await listed() == newest_first
-    assert await listed(order="asc") == ids
+    assert await listed(order="asc", limit="6") == ids
+    assert pages == [False, False]
     assert await listed(status="completed", limit="2") == newest_first[:2]
     assert await listed(after=newest_first[1], limit="2") == newest_first[2:4]
     assert await listed(status="failed") == []
@@ -96,6 +98,7 @@ async def test_nobody_sees_what_belongs_to_somebody_else(http: Inside) -> None:
             assert answer.status == 404
     assert (await get(http, "/responses", bob))[1]["data"] == []
     assert (await get(http, "/conversations/c", bob))[0] == 404
+    assert (await get(http, "/conversations/c", ann))[0] == 200
     refused = await ask(http, bob, previous_response_id=response["id"])
     assert refused["error"]["code"] == "previous_response_not_found"
     reference = {"type": "item_reference", "id": response["output"][0]["id"]}

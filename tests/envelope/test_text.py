@@ -131,7 +131,9 @@ def test_a_delta_keeps_its_logprobs_and_unknown_keys() -> None:
     (event,) = log.feed(delta("a", logprobs=probs, colour="red", obfuscation="xyz"))
     assert event["logprobs"] == probs and event["colour"] == "red"
     assert "obfuscation" not in event
-    assert log.complete()["output"][0]["content"][0]["logprobs"] == probs
+    (event,) = log.feed(delta("d", logprobs=probs))
+    assert event["logprobs"] == probs
+    assert log.complete()["output"][0]["content"][0]["logprobs"] == probs * 2
 
 
 def test_a_closed_item_that_says_more_than_was_streamed_sends_the_rest() -> None:

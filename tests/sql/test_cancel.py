@@ -137,6 +137,18 @@ async def test_an_alias_stays_while_its_conversation_has_responses_and_goes_with
     assert await value(db, "select count(*) from pgdurable.conversation_aliases") == 0
 
 
+async def test_an_alias_of_the_same_name_is_another_principals_own(db: Conn) -> None:
+    ids = {}
+    for name in ("ann", "bob"):
+        ids[name] = (await start(db, principal=name, conversation="c")).response_id
+        await queries.upsert_conversation_alias(
+            db, principal=name, base="c", current=name, response_id=ids[name], attempt=1
+        )
+    await delete(db, ids["ann"], principal="ann")
+    left = await db.execute("select a.principal from pgdurable.conversation_aliases as a")
+    assert await left.fetchall() == [("bob",)]
+
+
 async def test_the_alias_of_a_conversation_that_is_never_stored_stays(db: Conn) -> None:
     held = await start(db, conversation="c")
     await value(db, "update pgdurable.responses set store = false returning 1")
