@@ -48,8 +48,7 @@ class Event(NamedTuple):
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class EnqueuedResponse:
+class EnqueuedResponse(NamedTuple):
     """What enqueue made of one request: `created`, `existing` or `conflict`."""
 
     response_id: str
@@ -57,8 +56,7 @@ class EnqueuedResponse:
     event: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedResponse:
+class ClaimedResponse(NamedTuple):
     """A response that this worker now owns, or (status terminal) that a takeover has ended.
 
     `last_seq` is the number of `event`, which the claim or takeover wrote; `created_at` is in
@@ -67,7 +65,7 @@ class ClaimedResponse:
 
     response_id: str
     attempt: int
-    status: Status
+    status: str
     last_seq: int
     event_type: str
     event: bytes
@@ -80,12 +78,8 @@ class ClaimedResponse:
     resumed: bool
     deadline_at: datetime | None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "status", Status(self.status))
 
-
-@dataclass(frozen=True, slots=True)
-class WriteResult:
+class WriteResult(NamedTuple):
     """The answer to an append, finish or release: `ok`, `cancel` or `lost`."""
 
     response_id: str
@@ -93,8 +87,7 @@ class WriteResult:
     last_seq: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseResult:
+class LeaseResult(NamedTuple):
     """The answer to a heartbeat: `ok`, `cancel`, `lost` or `busy`."""
 
     response_id: str

@@ -24,7 +24,7 @@ from pgdurable import db, queries
 from pgdurable.attempt import Attempt, Bench
 from pgdurable.lease import Heartbeat
 from pgdurable.logs import LogEvent, log
-from pgdurable.models import ClaimedResponse, NewEvent
+from pgdurable.models import ClaimedResponse, NewEvent, Status
 from pgdurable.wake import WORK, Waker
 from pgdurable.writer import Stop
 
@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 
 # With a listener that hears, looking for work without being told is only a backstop.
 BACKSTOP_SECONDS = 5.0
-MAX_CLAIM = 200
+# Of many slots a part only, so that claiming, running and storing go on beside each other.
+MAX_CLAIM = 100
 MAX_BACKOFF_SECONDS = 5.0
 # No statement of ours holds a row for as long; whoever does is a person.
 LOCK_TIMEOUT = timedelta(milliseconds=500)
@@ -276,7 +277,7 @@ class Worker:
                 worker_id=self._bench.worker_id,
                 status=response.status,
             )
-            if response.status.is_terminal:
+            if Status(response.status).is_terminal:
                 self._bench.hub.news([response.response_id])
                 continue
             if response.resumed:

@@ -66,7 +66,8 @@ class Log:
         self._pending: list[NewEvent] = []
         self._terminal: Terminal | None = None
         self._queued = False
-        self._settled: asyncio.Future[None] | None = None
+        self._in_flight = False
+        self._waiting: list[asyncio.Future[None]] = []
 
     @property
     def named(self) -> dict[str, Any]:
@@ -94,10 +95,10 @@ class Log:
 
     async def settled(self) -> None:
         """Until everything handed in so far is durable, or refused."""
-        while self._queued or self._settled is not None:
-            if self._settled is None:
-                self._settled = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._settled)
+        while self._queued or self._in_flight:
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
 
     def _enqueue(self, events: Sequence[NewEvent]) -> None:
         self._writer.buffered_events += len(events)
@@ -118,23 +119,23 @@ class Log:
         events, self._pending = self._pending, []
         terminal, self._terminal = self._terminal, None
         self._queued = False
-        if self._settled is None:
-            self._settled = asyncio.get_running_loop().create_future()
+        self._in_flight = True
         last_seq = self.last_seq - len(events) - (terminal is not None)
         return _Entry(self, last_seq, events, terminal)
 
     def settle(self, outcome: str) -> None:
         """The flush is over."""
-        settled, self._settled = self._settled, None
-        self.held = False
+        self._in_flight = self.held = False
         if outcome == "lost":
             self.lost = True
             self._pending.clear()
             self._terminal = None
         elif self._pending or self._terminal is not None:
             self._queue()
-        if settled is not None and not settled.done():
-            settled.set_result(None)
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
         if outcome in ("lost", "cancel"):
             self.on_stop("lost" if outcome == "lost" else "cancel")
 
@@ -234,14 +235,14 @@ class Writer:
             for part in _parts(batch):
                 await self._flush(part)
 
-    async def _flush(self, batch: list[_Entry]) -> None:
+    async def _flush(self, batch: list[_Entry], *, again: bool = True) -> None:
         delay = 0.05
         while batch:
             try:
                 outcomes = await self._write(self._conn, batch)
             except Exception as exc:
                 if not db.is_outage(exc):
-                    await self._flush_singly(batch, exc)
+                    await self._flush_singly(batch, exc, again=again)
                     return
                 if isinstance(exc, psycopg.errors.LockNotAvailable):
                     batch = await self._without_held(batch, exc)
@@ -252,13 +253,14 @@ class Writer:
                 self._settle(batch, outcomes)
                 return
 
-    async def _flush_singly(self, batch: list[_Entry], exc: Exception) -> None:
+    async def _flush_singly(self, batch: list[_Entry], exc: Exception, *, again: bool) -> None:
         """Something in the batch is unacceptable to the database: find it, spare the others."""
-        if len(batch) == 1:
+        # XX000: a migration has replaced the function under the call. The next one finds the new.
+        if len(batch) > 1 or (again and isinstance(exc, psycopg.errors.InternalError_)):
+            for entry in batch:
+                await self._flush([entry], again=False)
+        else:
             await self._refuse(self._conn, batch[0], exc)
-            return
-        for entry in batch:
-            await self._flush([entry])
 
     async def _without_held(self, batch: list[_Entry], exc: Exception) -> list[_Entry]:
         """What is left of the batch without the responses whose rows somebody holds."""
@@ -330,8 +332,7 @@ class Writer:
         appended, finished = await queries.append_and_finish(
             await conn.get(), appends, finishes, lease=self._lease, lock_timeout=LOCK_TIMEOUT
         )
-        # A repeated flush finds a response that it has finished before: the finish decides.
-        ends = iter(finished)
+        ends = iter(finished)  # a repeated flush finds what it has finished before: they decide
         return [
             (result if entry.terminal is None else next(ends)).outcome
             for entry, result in zip(batch, appended, strict=True)

@@ -158,8 +158,36 @@ async def test_what_postgres_refuses_costs_its_own_response_only(
 
     assert [log.lost for log in logs] == [False, False, True, False, False]
     assert office.stops == [(held[2].response_id, "lost")]
-    lengths = [len(await engine.log_of(conn, response.response_id)) for response in held]
-    assert lengths == [3, 3, 2, 3, 3]
+    last = [(await engine.log_of(conn, response.response_id))[-1].type for response in held]
+    assert last == [engine.delta().type] * 2 + ["response.failed"] + [engine.delta().type] * 2
+
+
+async def test_a_call_whose_function_a_migration_replaces_meanwhile_is_made_again(
+    conn: Conn, office: Office
+) -> None:
+    held = await engine.start(conn)
+    await conn.execute("create sequence pgdurable.calls")
+    await conn.execute(
+        """
+        create function pgdurable.stumble() returns boolean language plpgsql as $$
+        begin
+          if nextval('pgdurable.calls') = 1 then
+            raise 'cache lookup failed for type 1' using errcode = 'XX000';
+          end if;
+          return true;
+        end;
+        $$
+        """
+    )
+    await conn.execute(
+        "alter table pgdurable.events add constraint once check (pgdurable.stumble()) not valid"
+    )
+    log = office.log(held)
+    log.append([engine.delta("a")])
+    assert await log.finish(engine.terminal())
+
+    assert office.stops == []
+    assert [event.seq for event in await engine.log_of(conn, held.response_id)] == [*range(4)]
 
 
 @pytest.mark.parametrize("limit", ["MAX_BUFFERED_EVENTS", "MAX_BUFFERED_BYTES"])
