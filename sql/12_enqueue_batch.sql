@@ -5,8 +5,30 @@
  *   called by  server (enqueue_responses); people (enqueue_response)
  *   locks      idempotency_keys rows in (principal, key) order
  *   notifies   enqueue_response: pgdurable_work; enqueue_responses: nobody, its caller wakes after commit
- *   raises     PD004 idempotency_conflict, 22023 invalid_parameter_value (enqueue_response)
+ *   raises     PD004 idempotency_conflict (enqueue_response), 22023 invalid_parameter_value
  */
+
+/* A line too many, and all that follow it would go to the wrong responses. */
+create or replace function pgdurable._a_line_each(p_name text, p_lines text, p_response_ids text[])
+returns text[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_lines text[] := string_to_array(p_lines, E'\n');
+begin
+  if cardinality(v_lines) is distinct from cardinality(p_response_ids) then
+    perform pgdurable._refuse(
+      '22023',
+      p_name || ' has ' || coalesce(cardinality(v_lines), 0) || ' lines for '
+        || coalesce(cardinality(p_response_ids), 0) || ' responses.',
+      'It holds one line per response: compact JSON, without raw newlines.'
+    );
+  end if;
+
+  return v_lines;
+end;
+$$;
 
 /*
  * p_requests, p_fields and p_metadata are newline-joined JSON, one line per
@@ -36,7 +58,9 @@ as $$
   select e.*
   from pgdurable._enqueue(
     p_response_ids, p_principals, p_conversation_ids, p_previous_response_ids, p_idempotency_keys,
-    string_to_array(p_metadata, E'\n'), string_to_array(p_requests, E'\n'), string_to_array(p_fields, E'\n'),
+    pgdurable._a_line_each('p_metadata', p_metadata, p_response_ids),
+    pgdurable._a_line_each('p_requests', p_requests, p_response_ids),
+    pgdurable._a_line_each('p_fields', p_fields, p_response_ids),
     p_background, p_store, p_queue, p_agent, 0, p_max_attempts, interval '0', p_deadline
   ) as e;
 $$;

@@ -20,7 +20,9 @@ def response_of_snapshot(snapshot: ResponseSnapshot) -> dict[str, Any]:
     """The response as it stands: the final object, or what there is so far."""
     if snapshot.terminal is not None:
         return response_of_event(snapshot.terminal)
-    return _unfinished(snapshot, [orjson.loads(event)["item"] for event in snapshot.items or []])
+    closed = [orjson.loads(event) for event in snapshot.items or []]
+    closed.sort(key=lambda event: event.get("output_index") or 0)
+    return _unfinished(snapshot, [event["item"] for event in closed])
 
 
 def response_of_row(row: ListedResponse) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from pgdurable import AgentRequest, Context
 from tests.support.inside import Inside, inside, text_of
+from tests.support.waiting import wait_until
 
 
 async def remember(request: AgentRequest, context: Context) -> AsyncIterator[str]:
@@ -147,3 +149,26 @@ async def test_a_reference_is_the_item_it_names(http: Inside) -> None:
         given = [reference, {"role": "user", "content": "two"}]
         said = text_of(await ask(http, input=given))
         assert said == "[assistant [user one] in None][user two] in None"
+
+
+async def test_a_retry_has_no_client_that_waits_and_can_be_cancelled(dsn: str) -> None:
+    async def handler(request: AgentRequest, context: Context) -> AsyncIterator[str]:
+        yield "word"
+        calls.append(context.response_id)
+        if len(calls) > 1:
+            await asyncio.Event().wait()
+
+    calls: list[str] = []
+    async with inside(dsn, handler) as http:
+        async with http.session.post(f"{http.url}/responses", json={"input": "hi"}) as answer:
+            first = await answer.json()
+        async with http.session.post(f"{http.url}/responses/{first['id']}/retry") as answer:
+            again = await answer.json()
+        await wait_until(lambda: len(calls) == 2)
+        async with http.session.post(f"{http.url}/responses/{again['id']}/cancel") as answer:
+            assert answer.status == 200
+            cancelled = await answer.json()
+
+    assert (first["status"], first["background"]) == ("completed", False)
+    assert again["background"] is True
+    assert (cancelled["status"], cancelled["background"]) == ("cancelled", True)

@@ -343,3 +343,33 @@ async def test_the_projection_is_the_readers_choice(dsn: str) -> None:
         assert listed == merged
         events = await http.events(merged["id"], "&tools=mcp_call")
         assert events[-1]["response"] == merged
+
+
+async def test_a_poll_shows_what_is_closed_in_the_order_of_the_stream(dsn: str) -> None:
+    told, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: AgentRequest) -> AsyncIterator[dict[str, Any]]:
+        calls = [
+            {"type": "function_call", "id": f"fc_{n}", "call_id": f"c{n}", "name": "f"}
+            for n in range(2)
+        ]
+        for call in calls:
+            yield {"type": "response.output_item.added", "item": call}
+        for call in reversed(calls):
+            item = {**call, "arguments": "{}"}
+            yield {"type": "response.output_item.done", "item": item}
+        told.set()
+        await goes_on.wait()
+
+    async with inside(dsn, handler) as http:
+        response_id = await http.post()
+        await told.wait()
+        running: dict[str, Any] = {"output": []}
+        while len(running["output"]) < 2:  # the last of it is on its way into the log
+            running = await http.get(response_id)
+        goes_on.set()
+        finished = await http.finished(response_id)
+
+    assert running["status"] == "in_progress"
+    assert [item["call_id"] for item in running["output"]] == ["c0", "c1"]
+    assert running["output"] == finished["output"]

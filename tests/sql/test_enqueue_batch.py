@@ -12,7 +12,15 @@ from pgdurable import queries
 from pgdurable.errors import IdempotencyConflict
 from pgdurable.recovery import conversation_anchor
 from tests.support.clock import Clock
-from tests.support.engine import Conn, claim, last_event, state, value
+from tests.support.engine import (
+    Conn,
+    claim,
+    enqueue_all,
+    last_event,
+    new_response,
+    state,
+    value,
+)
 
 
 async def test_a_person_needs_no_more_than_a_request(db: Conn) -> None:
@@ -98,6 +106,16 @@ async def test_a_key_with_another_request_is_refused(db: Conn) -> None:
     assert await queries.enqueue_response(db, {"input": "a"}, idempotency_key="k") == first
     with pytest.raises(IdempotencyConflict, match="'k' was used before"):
         await queries.enqueue_response(db, {"input": "b"}, idempotency_key="k")
+
+
+@pytest.mark.parametrize("name", ["metadata", "request", "fields"])
+async def test_a_line_too_many_goes_to_no_other_response(db: Conn, name: str) -> None:
+    """Pretty-printed JSON has raw newlines."""
+    lines: dict[str, Any] = {name: b'{\n"input":"hi"}'}
+    new = await new_response(db, **lines)
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="has 3 lines for 2 responses"):
+        await enqueue_all(db, [new, await new_response(db)])
+    assert await value(db, "select count(*) from pgdurable.responses") == 0
 
 
 async def test_a_delay_keeps_it_from_being_claimed_until_then(db: Conn, clock: Clock) -> None:

@@ -140,7 +140,8 @@ def _retry() -> Operation:
     return {
         "operationId": "retryResponse",
         "summary": "Ask the same again",
-        "description": "A new response with the request of a finished one, which stays as it is.",
+        "description": "A new response, in the background, with the request of a finished one, "
+        "which stays as it is.",
         "parameters": [p.TOOLS],
         "responses": {
             "200": {**_json("Response", "The new response.", located=True), **_links()},
