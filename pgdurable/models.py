@@ -56,7 +56,8 @@ class EnqueuedResponse(NamedTuple):
     event: bytes | None
 
 
-class ClaimedResponse(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ClaimedResponse:
     """A response that this worker now owns, or (status terminal) that a takeover has ended.
 
     `last_seq` is the number of `event`, which the claim or takeover wrote; `created_at` is in
@@ -65,7 +66,7 @@ class ClaimedResponse(NamedTuple):
 
     response_id: str
     attempt: int
-    status: str
+    status: Status
     last_seq: int
     event_type: str
     event: bytes
@@ -77,6 +78,9 @@ class ClaimedResponse(NamedTuple):
     fields: bytes | None
     resumed: bool
     deadline_at: datetime | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))
 
 
 class WriteResult(NamedTuple):

@@ -24,7 +24,7 @@ from pgdurable import db, queries
 from pgdurable.attempt import Attempt, Bench
 from pgdurable.lease import Heartbeat
 from pgdurable.logs import LogEvent, log
-from pgdurable.models import ClaimedResponse, NewEvent, Status
+from pgdurable.models import ClaimedResponse, NewEvent
 from pgdurable.wake import WORK, Waker
 from pgdurable.writer import Stop
 
@@ -277,7 +277,7 @@ class Worker:
                 worker_id=self._bench.worker_id,
                 status=response.status,
             )
-            if Status(response.status).is_terminal:
+            if response.status.is_terminal:
                 self._bench.hub.news([response.response_id])
                 continue
             if response.resumed:

@@ -292,6 +292,19 @@ class EngineMachine(RuleBasedStateMachine):
             lambda: [self.model.release(*held) for held in attempts.items()],
         )
 
+    @precondition(lambda self: bool(self.held))
+    @rule(pick=drawn.PICK)
+    def fail(self, pick: int) -> None:
+        """By an owner or a zombie whose events the database refuses."""
+        response_id, attempt = picked(self.live() + self.held, pick)
+        self.agree(
+            "fail_response",
+            lambda: self.db.call(
+                queries.fail_response(self.db.conn, response_id=response_id, attempt=attempt)
+            ),
+            lambda: self.model.fail(response_id, attempt),
+        )
+
     # People and time.
 
     @precondition(lambda self: bool(self.known()))

@@ -9,7 +9,13 @@ from typing import Any
 
 import orjson
 
-from pgdurable.errors import AlreadyFinished, IdempotencyConflict, NotFinished, ResponseNotFound
+from pgdurable.errors import (
+    AlreadyFinished,
+    IdempotencyConflict,
+    LeaseLost,
+    NotFinished,
+    ResponseNotFound,
+)
 from pgdurable.models import NewEvent, Status
 from pgdurable.queries import Append, Finish
 from tests.model.state import Attempt, Row, State
@@ -272,6 +278,13 @@ class Model:
         if r.cancel_requested:
             r.end_without_handler(Status.CANCELLED, self.now)
         return "ok", last_seq
+
+    def fail(self, response_id: str, attempt: int) -> None:
+        r = self.holds(response_id, attempt)
+        if r is None:
+            raise LeaseLost
+        r.stop("failed")
+        r.end_without_handler(Status.FAILED, self.now)
 
     # People.
 

@@ -35,6 +35,7 @@ BY_HAND = Step("enqueue_by_hand", {"conversation": "c", "key": None, "text": "x"
 CLAIM = Step("wait_and_claim", {"worker": "a", "limit": 1, "seconds": 0})
 APPEND = Step("append", {"picks": [0], "kinds": ["added", "delta"]})
 RELEASE = Step("release", {"picks": [0]})
+FAIL = Step("fail", {"pick": 0})
 CANCEL = Step("cancel", {"pick": 0})
 RETRY = Step("retry", {"pick": 0})
 DELETE = Step("delete", {"pick": 0})
@@ -54,6 +55,7 @@ WALKS = [
     [enqueue(), CLAIM, DELETE],
     [enqueue(), CLAIM, APPEND, take_over_after(PAST_LEASE), FINISHES[0], RETRY],
     [enqueue(max_attempts=1), CLAIM, APPEND, take_over_after(PAST_LEASE)],
+    [enqueue(), CLAIM, APPEND, FAIL],
     [enqueue(), CLAIM, APPEND, CANCEL, take_over_after(PAST_LEASE)],
     [enqueue(), CLAIM, APPEND, RELEASE, CLAIM, CANCEL, RELEASE],
     *[[enqueue(), CLAIM, finish, LATER, PRUNE] for finish in FINISHES],

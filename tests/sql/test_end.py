@@ -78,7 +78,7 @@ async def test_what_the_request_held_does_not_keep_it_from_ending(
     await start(db, max_attempts=1, request=fields, fields=fields)
     clock.advance(PAST_LEASE)
     (end,) = await take_over(db)
-    assert end.status == Status.FAILED
+    assert end.status is Status.FAILED
     assert fields[1:-1] in end.event
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pgdurable.models import NewEvent, Status
+from pgdurable.models import NewEvent
 from tests.support.clock import Clock
 from tests.support.engine import (
     PAST_LEASE,
@@ -29,7 +29,7 @@ async def ended(db: Conn, clock: Clock, *events: NewEvent) -> str:
     await append(db, held, *events)
     clock.advance(PAST_LEASE)
     (end,) = await take_over(db)
-    assert Status(end.status).is_terminal
+    assert end.status.is_terminal
     return held.response_id
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pgdurable import db as connections
 from pgdurable.errors import InvalidEvent
-from pgdurable.models import NewEvent, Status
+from pgdurable.models import NewEvent
 from tests.envelope.log import Log
 from tests.envelope.yields import yields
 from tests.support.clock import Clock
@@ -54,7 +54,7 @@ async def log_after_its_end(db: Conn, clock: Clock, events: list[NewEvent]) -> l
         await append(db, held, *events)
     clock.advance(PAST_LEASE)
     (end,) = await take_over(db)
-    assert Status(end.status).is_terminal
+    assert end.status.is_terminal
     rows = await db.execute(
         "select e.body::text from pgdurable.events as e where e.response_id = %s order by e.seq",
         [held.response_id],

@@ -120,7 +120,7 @@ async def test_before_the_deadline_it_goes_on_and_the_deadline_is_told(
     held = await start(db, deadline=timedelta(minutes=5))
     clock.advance(PAST_LEASE)
     (taken,) = await take_over(db)
-    assert taken.status == Status.IN_PROGRESS
+    assert taken.status is Status.IN_PROGRESS
     assert taken.deadline_at == held.deadline_at is not None
 
 
@@ -130,7 +130,7 @@ async def test_one_that_was_asked_to_stop_is_cancelled_not_resumed(db: Conn, clo
     await queries.cancel_response(db, response_id=held.response_id, principal="")
     clock.advance(PAST_LEASE)
     (taken,) = await take_over(db)
-    assert taken.status == Status.CANCELLED
+    assert taken.status is Status.CANCELLED
     assert (await state(db, held.response_id))["status"] == "cancelled"
 
 
