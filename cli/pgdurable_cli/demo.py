@@ -8,7 +8,10 @@ import secrets
 import shutil
 import signal
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from types import FrameType
 
@@ -26,9 +29,7 @@ MISSING_OPENAI = (
     "One of these helps: pip install 'pgdurable[demo]' or pip install openai"
 )
 
-
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-INSIST_SECONDS = 0.5
+CLEAN_UP_SECONDS = 5.0
 
 
 @click.command(
@@ -65,8 +66,7 @@ def demo(dsn: str | None) -> None:
         queue = f"demo-{secrets.token_hex(4)}"
         children = stack.enter_context(Children(database.dsn, queue=queue, logs=folder))
         try:
-            with _insisting():
-                tell(database, children)
+            _told(database, children)
         except DemoFailed as exc:
             raise click.ClickException(f"{exc}\n\n{children.last_words()}") from exc
     click.echo("Everything that was started has been stopped.")
@@ -79,7 +79,10 @@ def _folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        deadline = time.monotonic() + CLEAN_UP_SECONDS
+        while folder.exists() and time.monotonic() < deadline:
+            # Again, because what an interrupted initdb had started may still write for a moment.
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -94,16 +97,21 @@ def _database(dsn: str | None, folder: Path) -> Iterator[Dsn]:
         yield Dsn(server.dsn(), server.dsn(), "the demo's own Postgres")
 
 
-class _Interrupted(KeyboardInterrupt):
-    """Once a plain KeyboardInterrupt has passed through exec(), Python ends by SIGINT, no matter
-    what was made of it."""
+def _told(database: Dsn, children: Children) -> None:
+    """The story, in a thread of its own, so that signals do not end up in the code of others, which
+    may swallow a KeyboardInterrupt, or break at it."""
+    told: Future[None] = Future()
 
+    def run() -> None:
+        try:
+            tell(database, children)
+        except BaseException as exc:
+            told.set_exception(exc)
+        else:
+            told.set_result(None)
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    for other in INTERRUPTS:
-        signal.signal(other, signal.SIG_IGN)
-    signal.setitimer(signal.ITIMER_REAL, INSIST_SECONDS)
-    raise _Interrupted
+    threading.Thread(target=run, daemon=True).start()
+    told.result()
 
 
 @contextlib.contextmanager
@@ -112,25 +120,23 @@ def _cleaning_up() -> Iterator[None]:
 
     No other one interrupts that.
     """
-    before = {number: signal.signal(number, _interrupt) for number in INTERRUPTS}
-    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    interrupted = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        for other in numbers:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     except Exception as exc:
-        if signal.getsignal(signal.SIGINT) is not _interrupt:
-            raise _Interrupted from exc  # an import that was interrupted made this of it
+        if interrupted:  # in the middle of an import, say, which made another error of it
+            raise KeyboardInterrupt from exc
         raise
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _insisting() -> Iterator[None]:
-    """In here an interrupt that somebody else's code has swallowed comes again."""
-    signal.signal(signal.SIGALRM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)
