@@ -1,7 +1,8 @@
 """The agent that our server runs in the benchmarks; the seed's copy is peers/seed_server.py.
 
 The first input message is a JSON object that says what to do: {"n": events, "seconds": until,
-"delay": seconds between events, "pad": bytes, "hold": seconds before the first event}.
+"delay": seconds between events, "pad": bytes, "hold": seconds before the first event}, or, where
+nothing is streamed, {"says": text}.
 Every delta is `<monotonic seconds of the yield>|<number>|<process id>|<padding>`.
 """
 

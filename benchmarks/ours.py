@@ -104,9 +104,9 @@ def worker(dsn: str, *, concurrency: int, env: Mapping[str, str]) -> Child:
     return Child(argv, env)
 
 
-def enqueue(dsn: str, count: int) -> list[str]:
+def enqueue(dsn: str, count: int, *, says: str = "") -> list[str]:
     """Enqueue that many no-ops ahead, 1,000 per commit, as the server would; return their ids."""
-    request = json.dumps(_request(sent_at=0))
+    request = json.dumps(_request(sent_at=0, says=says))
     ids: list[str] = []
     with psycopg.connect(dsn, autocommit=True) as conn:
         for start in range(0, count, 1000):
@@ -127,5 +127,5 @@ def send(dsn: str, count: int) -> None:
             time.sleep(0.05)
 
 
-def _request(**spec: float) -> dict[str, Any]:
+def _request(**spec: float | str) -> dict[str, Any]:
     return {"input": [{"role": "user", "content": json.dumps(spec)}], "background": True}

@@ -1,5 +1,7 @@
 """queue: responses/s with a handler that does nothing, enqueued ahead; and the pick-up latency.
 
+A response of ours that says nothing leaves three events, one of a single word nine.
+
 The drain counts from the first handler's start until nothing waits or runs, with 1 and 2 worker
 processes; start-up is not in it, acknowledging is. The pick-up is from before one enqueueing call,
 in another process, to the handler's start, with one idle worker.
@@ -126,21 +128,18 @@ def measure_ours(cluster: Cluster, dsn: str, chosen: Options) -> Iterator[Readin
     count = QUICK_COUNT if chosen.quick else COUNT
     sent = SENT // 10 if chosen.quick else SENT
     ours.migrate(dsn)
+
+    def work(env: Mapping[str, str]) -> Child:
+        return ours.worker(dsn, concurrency=CONCURRENCY, env=env)
+
     for processes in PROCESSES:
         ours.enqueue(dsn, count)
-        rate = drain(
-            dsn,
-            ours.UNFINISHED,
-            count,
-            processes,
-            lambda env: ours.worker(dsn, concurrency=CONCURRENCY, env=env),
-        )
+        rate = drain(dsn, ours.UNFINISHED, count, processes, work)
         yield Reading(_label(processes), DRAIN, rate)
-    yield from pick_up(
-        lambda env: ours.worker(dsn, concurrency=CONCURRENCY, env=env),
-        lambda: ours.send(dsn, sent),
-        sent,
-    )
+    ours.enqueue(dsn, count, says="ok")
+    rate = drain(dsn, ours.UNFINISHED, count, 1, work)
+    yield Reading("drain, a word each, 1 process", DRAIN, rate)
+    yield from pick_up(work, lambda: ours.send(dsn, sent), sent)
 
 
 def main() -> None:
