@@ -153,4 +153,5 @@ _LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
 def _one_line(value: object) -> str:
-    return _LINE_BREAKS.sub(" ", str(value))
+    text = str(value)
+    return text if text.isprintable() else _LINE_BREAKS.sub(" ", text)
