@@ -48,5 +48,5 @@ async def _fetch(conn: Conn, factory: Any, query: str, args: dict[str, Any]) -> 
 
 
 def array_literal(values: Iterable[object]) -> str:
-    """An array of ids, numbers or statuses: none needs quotes, for which psycopg would look."""
+    """An array of ids, numbers, booleans or statuses: psycopg would look for what needs quotes."""
     return f"{{{','.join(map(str, values))}}}"
