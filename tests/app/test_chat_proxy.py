@@ -228,7 +228,7 @@ async def test_a_stream_passes_event_by_event(ui: Ui, client: Client) -> None:
 
 
 async def test_a_client_that_leaves_frees_the_ui(ui: Ui, client: Client) -> None:
-    left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    left: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -238,13 +238,13 @@ async def test_a_client_that_leaves_frees_the_ui(ui: Ui, client: Client) -> None
                 await response.write(b"." * 4096)
                 await asyncio.sleep(0)
         finally:
-            left.set_result(None)
+            left.set_result(request.path)
 
     ui.answer = answer
     got = await client.get("/api/endless")
     await got.content.readany()
     got.close()
-    await asyncio.wait_for(left, 30)
+    assert await asyncio.wait_for(left, 30) == "/api/endless"
 
 
 async def test_a_ui_that_is_down_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:

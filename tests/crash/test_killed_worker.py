@@ -9,7 +9,7 @@ import time
 import aiohttp
 
 from tests.crash.fleet import Node, Nodes
-from tests.crash.invariants import Conn, check_all
+from tests.crash.invariants import Conn, Outcome, check_all
 from tests.crash.recording import posted, text_of, words
 from tests.support.waiting import wait_until
 
@@ -83,7 +83,8 @@ async def test_a_client_that_comes_back_to_another_process_sees_everything_once(
 async def test_50_responses_end_once_each_while_a_worker_dies_every_two_seconds(
     dsn: str, nodes: Nodes, session: aiohttp.ClientSession, conn: Conn
 ) -> None:
-    await kill_workers(dsn, nodes, session, conn, responses=RESPONSES, kills=3)
+    outcomes = await kill_workers(dsn, nodes, session, conn, responses=RESPONSES, kills=3)
+    assert len(outcomes) == RESPONSES
 
 
 async def kill_workers(
@@ -95,8 +96,8 @@ async def kill_workers(
     responses: int,
     kills: int,
     seed: int | None = None,
-) -> None:
-    """The storm, also for the soak: prints its seed."""
+) -> list[Outcome]:
+    """The storm, also for the soak: prints its seed, and returns how each has ended."""
     seed = random.randrange(1 << 32) if seed is None else seed
     print(f"seed {seed}")
     choose = random.Random(seed)
@@ -119,3 +120,4 @@ async def kill_workers(
     outcomes = await check_all(conn, recordings)
     assert {found.status for found in outcomes} == {"completed"}
     assert {text_of(found.terminal) for found in outcomes} == {words(30)}
+    return outcomes

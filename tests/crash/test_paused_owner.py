@@ -35,7 +35,8 @@ async def held_by(conn: Conn, node: Node) -> dict[str, int]:
 async def test_20_paused_owners_lose_their_responses_and_harm_none(
     dsn: str, nodes: Nodes, session: aiohttp.ClientSession, conn: Conn, tmp_path: Path
 ) -> None:
-    await pause_owners(dsn, nodes, session, conn, tmp_path, pauses=PAUSES)
+    outcomes = await pause_owners(dsn, nodes, session, conn, tmp_path, pauses=PAUSES)
+    assert sum(found.attempt > 1 for found in outcomes) >= PAUSES
 
 
 async def pause_owners(
@@ -47,8 +48,8 @@ async def pause_owners(
     *,
     pauses: int,
     seed: int | None = None,
-) -> None:
-    """Until so many owners of a response were paused; prints its seed."""
+) -> list[Outcome]:
+    """Until so many owners of a response were paused; prints its seed, returns how all ended."""
     seed = random.randrange(1 << 32) if seed is None else seed
     print(f"seed {seed}")
     choose = random.Random(seed)
@@ -69,6 +70,7 @@ async def pause_owners(
     assert all(attempts[zombie] == attempt + 1 for zombie, attempt in zombies.items())
     cancelled = {f"{zombie}.{attempt}.cancelled" for zombie, attempt in zombies.items()}
     await wait_until(lambda: {file.name for file in marks.iterdir()} == cancelled)
+    return outcomes
 
 
 async def _posted_bit_by_bit(
