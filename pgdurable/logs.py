@@ -17,7 +17,7 @@ REPEAT_SECONDS = 60.0
 
 
 class LogEvent(StrEnum):
-    """Everything that is logged: transitions at INFO and above, activity at DEBUG."""
+    """Everything that is logged: a transition at INFO, what somebody should know above it."""
 
     # a response
     RESPONSE_CLAIMED = "response_claimed"
