@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 from benchmarks import report
-from benchmarks.process import ROOT
+from benchmarks.tools.process import ROOT
 
 QUESTIONS = (
     "handover",

@@ -10,12 +10,12 @@ import asyncio
 import time
 from collections.abc import Iterator
 
-from benchmarks import ours, seed
-from benchmarks.client import open_poster, post_request
-from benchmarks.cluster import Cluster
-from benchmarks.figures import OURS, Bar, Reading, percentile
-from benchmarks.harness import Options, compare, options, run_async
-from benchmarks.target import Target
+from benchmarks.tools import ours, seed
+from benchmarks.tools.client import open_poster, post_request
+from benchmarks.tools.cluster import Cluster
+from benchmarks.tools.figures import OURS, Bar, Reading, percentile
+from benchmarks.tools.harness import Options, compare, options, run_async
+from benchmarks.tools.target import Target
 
 CLIENTS = (16, 64)
 BARS = {

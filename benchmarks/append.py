@@ -11,13 +11,13 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 
-from benchmarks import floor, ours, seed
-from benchmarks.client import start_response
-from benchmarks.cluster import Cluster
-from benchmarks.figures import OURS, Bar, Reading
-from benchmarks.harness import Options, compare, options, run_async
 from benchmarks.peers.script import ask
-from benchmarks.target import Target
+from benchmarks.tools import floor, ours, seed
+from benchmarks.tools.client import start_response
+from benchmarks.tools.cluster import Cluster
+from benchmarks.tools.figures import OURS, Bar, Reading
+from benchmarks.tools.harness import Options, compare, options, run_async
+from benchmarks.tools.target import Target
 
 STREAMS = (1, 8, 32)
 EVENTS = 10_000

@@ -12,12 +12,12 @@ from contextlib import nullcontext
 
 import psycopg
 
-from benchmarks import ours
 from benchmarks.append import append_rate
-from benchmarks.cluster import Cluster
-from benchmarks.figures import OURS, Bar, Reading, Readings, percentile
-from benchmarks.harness import Options, options, publish, run_async
 from benchmarks.replay import EVENTS, finished_response, read_all
+from benchmarks.tools import ours
+from benchmarks.tools.cluster import Cluster
+from benchmarks.tools.figures import OURS, Bar, Reading, Readings, percentile
+from benchmarks.tools.harness import Options, options, publish, run_async
 
 EMPTY = "empty log"
 LEVELS = {"1 million": 1_000_000, "10 million": 10_000_000}

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 
-from benchmarks import floor
-from benchmarks.cluster import Cluster
-from benchmarks.figures import OURS, Reading
-from benchmarks.harness import Measure, Options, compare, options
+from benchmarks.tools import floor
+from benchmarks.tools.cluster import Cluster
+from benchmarks.tools.figures import OURS, Reading
+from benchmarks.tools.harness import Measure, Options, compare, options
 
 ROWS = (1, 10, 100, 1000)
 TYPE = "response.output_text.delta"

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 
 import psycopg
 
-from benchmarks import ours, seed
 from benchmarks.append import setting
-from benchmarks.cluster import Cluster
-from benchmarks.figures import OURS, Reading
-from benchmarks.harness import Options, compare, options, run_async
 from benchmarks.latency import EVERY, read_streams
-from benchmarks.target import Target
+from benchmarks.tools import ours, seed
+from benchmarks.tools.cluster import Cluster
+from benchmarks.tools.figures import OURS, Reading
+from benchmarks.tools.harness import Options, compare, options, run_async
+from benchmarks.tools.target import Target
 
 STREAMS = 50
 # A backend reports its counts when it is idle, at most once a second.

@@ -11,12 +11,12 @@ import asyncio
 import resource
 from collections.abc import Iterator
 
-from benchmarks import ours, seed
-from benchmarks.client import EventStream, open_stream, post_request, tail_request
-from benchmarks.cluster import Cluster
-from benchmarks.figures import OURS, Bar, Reading
-from benchmarks.harness import Options, compare, options, run_async
-from benchmarks.target import Target, connections, statements
+from benchmarks.tools import ours, seed
+from benchmarks.tools.client import EventStream, open_stream, post_request, tail_request
+from benchmarks.tools.cluster import Cluster
+from benchmarks.tools.figures import OURS, Bar, Reading
+from benchmarks.tools.harness import Options, compare, options, run_async
+from benchmarks.tools.target import Target, connections, statements
 
 RESPONSES = 200
 READERS = (200, 5000)

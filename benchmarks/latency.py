@@ -10,13 +10,13 @@ import asyncio
 import time
 from collections.abc import Iterator
 
-from benchmarks import floor, ours, seed
 from benchmarks.append import setting
-from benchmarks.client import open_stream, post_request
-from benchmarks.cluster import Cluster
-from benchmarks.figures import OURS, Bar, Reading, percentile
-from benchmarks.harness import Options, compare, options, run_async
-from benchmarks.target import Target
+from benchmarks.tools import floor, ours, seed
+from benchmarks.tools.client import open_stream, post_request
+from benchmarks.tools.cluster import Cluster
+from benchmarks.tools.figures import OURS, Bar, Reading, percentile
+from benchmarks.tools.harness import Options, compare, options, run_async
+from benchmarks.tools.target import Target
 
 STREAMS = (1, 50)
 EVERY = 0.05

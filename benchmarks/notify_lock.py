@@ -14,11 +14,11 @@ from contextlib import ExitStack, contextmanager
 
 import psycopg
 
-from benchmarks import floor, ours
 from benchmarks.append import append_rate
-from benchmarks.cluster import Cluster
-from benchmarks.figures import OURS, Bar, Reading
-from benchmarks.harness import Options, compare, options
+from benchmarks.tools import floor, ours
+from benchmarks.tools.cluster import Cluster
+from benchmarks.tools.figures import OURS, Bar, Reading
+from benchmarks.tools.harness import Options, compare, options
 
 STREAMS = 32
 LISTENERS = 50

@@ -19,12 +19,12 @@ from typing import LiteralString
 
 import psycopg
 
-from benchmarks import marks, ours
-from benchmarks.cluster import Cluster
-from benchmarks.figures import OURS, Bar, Reading, percentile
-from benchmarks.harness import Measure, Options, compare, options
 from benchmarks.peers.queues import QUEUES, Queue
-from benchmarks.process import Child
+from benchmarks.tools import marks, ours
+from benchmarks.tools.cluster import Cluster
+from benchmarks.tools.figures import OURS, Bar, Reading, percentile
+from benchmarks.tools.harness import Measure, Options, compare, options
+from benchmarks.tools.process import Child
 
 COUNT = 20_000
 QUICK_COUNT = 200

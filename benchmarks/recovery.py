@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from benchmarks import ours, seed
-from benchmarks.client import open_stream, start_response, tail_request
-from benchmarks.cluster import Cluster
-from benchmarks.figures import OURS, Bar, Reading
-from benchmarks.harness import Options, compare, options, run_async
-from benchmarks.target import Target
+from benchmarks.tools import ours, seed
+from benchmarks.tools.client import open_stream, start_response, tail_request
+from benchmarks.tools.cluster import Cluster
+from benchmarks.tools.figures import OURS, Bar, Reading
+from benchmarks.tools.harness import Options, compare, options, run_async
+from benchmarks.tools.target import Target
 
 EVERY = 0.1
 PATIENCE = 90.0

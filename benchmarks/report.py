@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import shown
-from benchmarks.harness import RESULTS
-from benchmarks.process import ROOT
+from benchmarks.tools.figures import shown
+from benchmarks.tools.harness import RESULTS
+from benchmarks.tools.process import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 _TABLE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

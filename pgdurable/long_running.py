@@ -15,12 +15,12 @@ from aiohttp import web
 
 from pgdurable.agent import Agent, default_agent
 from pgdurable.config import Dsn, LongRunningSettings, SettingsConflict
-from pgdurable.embedded import EmbeddedPostgres
+from pgdurable.database.embedded import EmbeddedPostgres
+from pgdurable.database.schema import migrate
 from pgdurable.logs import LogEvent, attach_logger, log
-from pgdurable.runtime import Runtime
-from pgdurable.schema import migrate
+from pgdurable.process.runtime import Runtime
+from pgdurable.process.serve import complete, listening_socket, patience, serve
 from pgdurable.server import Options, make_app
-from pgdurable.serving import complete, listening_socket, patience, serve
 
 logger = logging.getLogger(__name__)
 

@@ -133,7 +133,7 @@ $$;
 comment on function pgdurable.enqueue_response is
   'Enqueue one response inside the caller''s transaction and return its id.';
 
-/* The conversation a request belongs to; recovery.conversation_anchor is its twin. */
+/* The conversation a request belongs to; requests.conversation_anchor is its twin. */
 create or replace function pgdurable._conversation_anchor(p_request jsonb)
 returns text
 language sql

@@ -21,8 +21,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 from pytest_postgresql.executors import NoopExecutor
 
-from pgdurable import schema
-from pgdurable.embedded import FAST_SETTINGS, EmbeddedPostgres
+from pgdurable.database import schema
+from pgdurable.database.embedded import FAST_SETTINGS, EmbeddedPostgres
 from tests.support.clock import Clock
 from tests.support.places import roomy_folder
 

@@ -2,7 +2,7 @@
 
 Nothing of them is in this repository. `python -m benchmarks.peers install` makes one environment
 each below $PGDURABLE_BENCH_HOME (default ~/.cache/pgdurable-bench). The modules here run with the
-peer's interpreter, so they import the standard library, `benchmarks.marks` and the peer only.
+peer's interpreter, so they import the standard library, `benchmarks.tools.marks` and the peer only.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from absurd_sdk import Absurd, AsyncAbsurd
 
-from benchmarks import marks
+from benchmarks.tools import marks
 
 COMMAND, DSN, COUNT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 CONCURRENCY, POLL = int(os.environ.get("CONCURRENCY", "50")), float(os.environ.get("POLL", "0.25"))

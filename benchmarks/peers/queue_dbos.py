@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dbos import DBOS, DBOSClient
 
-from benchmarks import marks
+from benchmarks.tools import marks
 
 COMMAND, DSN, COUNT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 POLL = float(os.environ.get("POLL", "1.0"))

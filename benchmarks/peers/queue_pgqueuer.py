@@ -16,7 +16,7 @@ from pgqueuer import PgQueuer
 from pgqueuer.db import AsyncpgDriver
 from pgqueuer.queries import Queries
 
-from benchmarks import marks
+from benchmarks.tools import marks
 
 COMMAND, DSN, COUNT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 MANAGERS, BATCH = int(os.environ.get("MANAGERS", "1")), int(os.environ.get("BATCH", "100"))

@@ -9,7 +9,7 @@ import time
 
 import procrastinate
 
-from benchmarks import marks
+from benchmarks.tools import marks
 
 COMMAND, DSN, COUNT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=DSN))

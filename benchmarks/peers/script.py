@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from benchmarks.peers import python_of
-from benchmarks.process import Child
+from benchmarks.tools.process import Child
 
 
 def ask(peer: str, module: str, *arguments: str, timeout: float = 300) -> dict[str, float]:

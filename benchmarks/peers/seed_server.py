@@ -3,7 +3,7 @@
 
 Its engine factory insists on a hosted database's tokens, so it is replaced by SQLAlchemy's own with
 the same keyword arguments. Tracing is switched off, because we have none either. The agent does
-what benchmarks/agents.py does.
+what benchmarks/tools/agents.py does.
 """
 
 from __future__ import annotations

@@ -13,12 +13,12 @@ import click
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from pgdurable import db, schema
 from pgdurable.config import Dsn
-from pgdurable.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from pgdurable.database import connections, schema
+from pgdurable.database.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from pgdurable.database.queries import Conn
 from pgdurable.errors import DatabaseUnavailable, PgdurableError
 from pgdurable.logs import LogEvent, log, redact_dsn
-from pgdurable.queries import Conn
 
 logger = logging.getLogger("pgdurable.cli")
 
@@ -130,7 +130,7 @@ def with_connection(dsn: Dsn, work: Callable[[Conn], Awaitable[T]]) -> T:
     """Run `work` on a connection of its own and return what it returns."""
 
     async def connected() -> T:
-        async with await db.connect(dsn.dsn, name="pgdurable cli") as conn:
+        async with await connections.connect(dsn.dsn, name="pgdurable cli") as conn:
             return await work(conn)
 
     return asyncio.run(connected())

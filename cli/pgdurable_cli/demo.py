@@ -17,9 +17,9 @@ from types import FrameType
 
 import click
 
-from pgdurable import schema
 from pgdurable.config import Dsn
-from pgdurable.embedded import EmbeddedPostgres
+from pgdurable.database import schema
+from pgdurable.database.embedded import EmbeddedPostgres
 from pgdurable_cli.database import check_form, explained
 from pgdurable_cli.demo_children import Children
 from pgdurable_cli.demo_story import DemoFailed, tell

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from pgdurable import queries
 from pgdurable.config import Dsn
-from pgdurable.queries import AttemptRecord, Conn
+from pgdurable.database import queries
+from pgdurable.database.queries import AttemptRecord, Conn
 from pgdurable_cli.database import with_connection
 from pgdurable_cli.demo_children import Child, Children
 from pgdurable_cli.demo_text import LEASE_SECONDS, TEXT

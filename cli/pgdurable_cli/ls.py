@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from pgdurable import queries
+from pgdurable.database import queries
+from pgdurable.database.queries import Conn, ResponseOverview
 from pgdurable.models import Status
-from pgdurable.queries import Conn, ResponseOverview
 from pgdurable_cli.database import dsn_option, opened_database, with_connection
 from pgdurable_cli.tables import table
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import click
 
-from pgdurable import schema
 from pgdurable.config import Dsn
-from pgdurable.schema import Fit, Status
+from pgdurable.database import schema
+from pgdurable.database.schema import Fit, Status
 from pgdurable_cli.database import check_form, dsn_option, explained, opened_database
 from pgdurable_cli.parameters import duration
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import click
 
-from pgdurable import queries
-from pgdurable.queries import Conn
+from pgdurable.database import queries
+from pgdurable.database.queries import Conn
 from pgdurable_cli.database import dsn_option, opened_database, with_connection
 from pgdurable_cli.parameters import duration
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from pgdurable import queries
-from pgdurable.queries import Conn
+from pgdurable.database import queries
+from pgdurable.database.queries import Conn
 from pgdurable_cli.database import dsn_option, opened_database, with_connection
 from pgdurable_cli.parameters import response_id_argument
 

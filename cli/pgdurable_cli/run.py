@@ -17,11 +17,11 @@ from typing import Any
 
 import click
 
-from pgdurable import schema
 from pgdurable.config import Dsn
+from pgdurable.database import schema
 from pgdurable.logs import LOGGER_NAME, LogEvent, log
 from pgdurable.long_running import LongRunningAgentServer
-from pgdurable.serving import address_of, complete, listening_socket, patience, serve, work
+from pgdurable.process.serve import address_of, complete, listening_socket, patience, serve, work
 from pgdurable_cli import processes
 from pgdurable_cli.database import dsn_option, opened_database
 from pgdurable_cli.loading import load_server

@@ -7,12 +7,12 @@ import contextlib
 
 import click
 
-from pgdurable import db, queries
 from pgdurable.config import Dsn
-from pgdurable.listener import Listener
+from pgdurable.database import connections, queries
+from pgdurable.database.queries import Conn
+from pgdurable.events.hub import TERMINAL_TYPES
+from pgdurable.events.listener import Listener
 from pgdurable.models import Event
-from pgdurable.queries import Conn
-from pgdurable.tail import TERMINAL_TYPES
 from pgdurable_cli.database import dsn_option, opened_database
 from pgdurable_cli.parameters import response_id_argument
 from pgdurable_cli.tables import echo_fitted, printable
@@ -56,7 +56,7 @@ def line_of(event: Event) -> str:
 
 
 async def _tail(dsn: Dsn, response_id: str, cursor: int, *, follow: bool) -> None:
-    async with await db.connect(dsn.dsn, name="pgdurable cli") as conn:
+    async with await connections.connect(dsn.dsn, name="pgdurable cli") as conn:
         await queries.response_overview(conn, response_id=response_id)  # or ResponseNotFound
         if follow:
             await _follow(conn, dsn, response_id, cursor)
@@ -87,7 +87,7 @@ async def _follow(conn: Conn, dsn: Dsn, response_id: str, cursor: int) -> None:
                 async with asyncio.timeout(BACKSTOP_SECONDS):
                     await news.wait()
     finally:
-        await db.ended(listening)
+        await connections.ended(listening)
 
 
 async def _print_stored(conn: Conn, response_id: str, cursor: int) -> tuple[int, bool]:

@@ -9,13 +9,13 @@ import orjson
 from aiohttp import web
 
 from pgdurable.errors import ResponseNotFound
+from pgdurable.events.hub import Feed
 from pgdurable.models import Status
 from pgdurable.server.keys import options_of, runtime_of
 from pgdurable.server.objects import response_of_event, response_of_snapshot
 from pgdurable.server.read import snapshot_of
 from pgdurable.server.refusals import error_body, json_response, not_found, refusal
 from pgdurable.server.streams import View, write
-from pgdurable.tail import Feed
 
 # How soon a client that has left is noticed, where the server does not say so by itself.
 LOOK_SECONDS = 1.0

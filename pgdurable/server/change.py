@@ -7,7 +7,7 @@ import time
 
 from aiohttp import web
 
-from pgdurable import queries
+from pgdurable.database import queries
 from pgdurable.errors import AlreadyFinished
 from pgdurable.logs import LogEvent, log
 from pgdurable.server.keys import principal_of, runtime_of

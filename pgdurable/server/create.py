@@ -12,17 +12,18 @@ import asyncio
 import orjson
 from aiohttp import web
 
-from pgdurable import db, errors, history, queries
+from pgdurable import errors
+from pgdurable.database import connections, queries
+from pgdurable.database.queries import NewResponse
+from pgdurable.events.hub import Feed
 from pgdurable.ids import new_response_id
 from pgdurable.models import EnqueuedResponse
-from pgdurable.queries import NewResponse
-from pgdurable.requests import ResponseRequest, parse_request, response_fields
+from pgdurable.requests import ResponseRequest, chain, parse_request, response_fields
 from pgdurable.server.blocking import block
 from pgdurable.server.keys import options_of, principal_of, runtime_of
 from pgdurable.server.objects import response_of_event, response_of_snapshot
 from pgdurable.server.refusals import json_response, refusal
 from pgdurable.server.streams import View, stream
-from pgdurable.tail import Feed
 
 BODY_TIMEOUT_SECONDS = 30.0
 MAX_KEY_CHARACTERS = 255
@@ -97,7 +98,7 @@ async def _check_history(request: web.Request, sent: ResponseRequest) -> None:
     """Refuse what points to nothing now, rather than in the handler."""
     if sent.previous_response_id or sent.item_references:
         async with runtime_of(request).pool.connection() as conn:
-            await history.complete(conn, sent.data, principal=principal_of(request))
+            await chain.complete(conn, sent.data, principal=principal_of(request))
 
 
 async def _attach(
@@ -165,7 +166,7 @@ async def _after_foreground(
         except errors.DatabaseRefused:
             pass
         except Exception as exc:  # nobody else would do it when the database is back
-            if not db.is_outage(exc) or feed.closing:
+            if not connections.is_outage(exc) or feed.closing:
                 raise
             await asyncio.sleep(RETRY_SECONDS)
             continue

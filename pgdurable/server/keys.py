@@ -10,9 +10,9 @@ from aiohttp import web
 from psycopg_pool import AsyncConnectionPool
 
 from pgdurable.config import LongRunningSettings
+from pgdurable.database.queries import NewResponse
+from pgdurable.events.hub import Hub
 from pgdurable.models import EnqueuedResponse
-from pgdurable.queries import NewResponse
-from pgdurable.tail import Hub
 
 
 class Runtime(Protocol):

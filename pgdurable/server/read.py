@@ -7,8 +7,9 @@ import re
 import orjson
 from aiohttp import web
 
-from pgdurable import queries, sse
+from pgdurable.database import queries
 from pgdurable.errors import InvalidRequest
+from pgdurable.events import sse
 from pgdurable.models import ResponseSnapshot, Status
 from pgdurable.server.keys import principal_of, runtime_of
 from pgdurable.server.objects import (

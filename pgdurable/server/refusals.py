@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import orjson
 from aiohttp import web
 
-from pgdurable import db, errors
+from pgdurable import errors
+from pgdurable.database import connections
 from pgdurable.logs import LogEvent, log
 from pgdurable.server.keys import REQUEST_ID
 
@@ -88,7 +89,7 @@ async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
         # The client has left: no error, for which aiohttp would log a traceback.
         raise asyncio.CancelledError from exc
     except Exception as exc:
-        answer = _unavailable(exc) if db.is_outage(exc) else failed(request, exc)
+        answer = _unavailable(exc) if connections.is_outage(exc) else failed(request, exc)
     if is_begun(request):
         raise ConnectionResetError("a part of another answer has been sent")
     return answer

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from benchmarks.client import Address, open_poster, open_stream, tail_request
+from benchmarks.tools.client import Address, open_poster, open_stream, tail_request
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 FRAMES = (

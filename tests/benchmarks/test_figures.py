@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.figures import OURS, Bar, Reading, Readings, percentile
+from benchmarks.tools.figures import OURS, Bar, Reading, Readings, percentile
 
 
 def readings() -> Readings:

@@ -7,9 +7,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgdurable import schema
-from pgdurable.schema import Fit
-from pgdurable.schema.plan import LOCK
+from pgdurable.database import schema
+from pgdurable.database.schema import Fit
+from pgdurable.database.schema.plan import LOCK
 from tests.cli.command import refused, said
 
 

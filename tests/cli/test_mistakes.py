@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from pgdurable.embedded import EmbeddedPostgres
+from pgdurable.database.embedded import EmbeddedPostgres
 from tests.cli.command import free_port, refused
 from tests.cli.responses import Connection
 

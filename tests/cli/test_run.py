@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from pgdurable import LongRunningSettings
-from pgdurable.embedded import EmbeddedPostgres
+from pgdurable.database.embedded import EmbeddedPostgres
 from tests.cli.command import free_port, lives, pgdurable, processes_naming
 from tests.cli.responses import (
     Connection,

@@ -15,16 +15,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from pgdurable import (
-    Agent,
-    AgentRequest,
-    Context,
-    LongRunningAgentServer,
-    db,
-    listener,
-    worker,
-    writer,
-)
+from pgdurable import Agent, AgentRequest, Context, LongRunningAgentServer
+from pgdurable.database import connections
+from pgdurable.events import listener, writer
+from pgdurable.worker import loop
 
 QUICK = {
     "heartbeat_interval_seconds": 0.3,
@@ -40,10 +34,10 @@ agent = Agent("crash")
 _given: dict[str, Any] = json.loads(os.environ.get("CRASH_SETTINGS", "{}"))
 # The deaf and the silent are found out sooner than in real life, where a test would wait long.
 listener.CHECK_SECONDS = _given.pop("check_seconds", listener.CHECK_SECONDS)
-_answer_seconds = _given.pop("answer_seconds", db.ANSWER_SECONDS)
-db.answered.__wrapped__.__defaults__ = (_answer_seconds,)  # type: ignore[attr-defined]
+_answer_seconds = _given.pop("answer_seconds", connections.ANSWER_SECONDS)
+connections.answered.__wrapped__.__defaults__ = (_answer_seconds,)  # type: ignore[attr-defined]
 # Looks for expired leases before the heartbeats of the living are back.
-worker.MAX_BACKOFF_SECONDS = _given.pop("scan_backoff_seconds", worker.MAX_BACKOFF_SECONDS)
+loop.MAX_BACKOFF_SECONDS = _given.pop("scan_backoff_seconds", loop.MAX_BACKOFF_SECONDS)
 if _given.pop("broken_writer", False):
     writer.Writer._settle = None  # type: ignore[assignment,method-assign]
 server = LongRunningAgentServer(agent=agent, **{**QUICK, **_given})

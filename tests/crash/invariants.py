@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from pgdurable import sse
+from pgdurable.events import sse
 from tests.crash.recording import Recording
 from tests.support.grammar import TERMINALS, check_stream
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import psycopg
 
-from pgdurable import schema
-from pgdurable.embedded import FAST_SETTINGS, EmbeddedPostgres
+from pgdurable.database import schema
+from pgdurable.database.embedded import FAST_SETTINGS, EmbeddedPostgres
 from tests.support.places import roomy_folder
 from tests.support.waiting import wait_until_sync
 

@@ -15,7 +15,8 @@ import aiohttp
 import psycopg
 import pytest
 
-from pgdurable import Context, db
+from pgdurable import Context
+from pgdurable.database import connections
 from tests.crash.fleet import Node, Nodes
 from tests.crash.invariants import Conn, Outcome, check_all
 from tests.crash.postgres import Postgres
@@ -141,7 +142,7 @@ async def test_a_post_during_an_outage_is_refused_or_kept_and_works_again_afterw
 async def test_an_outage_while_an_attempt_reads_its_history_is_not_its_failure(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "POOL_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "POOL_SECONDS", 0.3)
     begun, away = asyncio.Event(), asyncio.Event()
 
     async def looks_back(request: Any, context: Context) -> AsyncIterator[str]:
@@ -164,7 +165,7 @@ async def test_an_outage_while_an_attempt_reads_its_history_is_not_its_failure(
 async def test_a_client_that_leaves_during_an_outage_cancels_its_response(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "POOL_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "POOL_SECONDS", 0.3)
 
     async def endless(request: Any) -> AsyncIterator[str]:
         while True:

@@ -14,9 +14,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgdurable import Context, queries, writer
+from pgdurable import Context
+from pgdurable.database import queries
 from pgdurable.errors import PgdurableError
-from pgdurable.writer import MAX_BUFFERED_EVENTS
+from pgdurable.events import writer
+from pgdurable.events.writer import MAX_BUFFERED_EVENTS
 from tests.crash.invariants import Conn, check_finished, outcome
 from tests.support.inside import inside, text_of
 from tests.support.waiting import wait_until

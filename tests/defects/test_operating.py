@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pgdurable import queries
+from pgdurable.database import queries
 from pgdurable.errors import DatabaseUnavailable, SchemaMismatch
 from tests.support import engine
 from tests.support.clock import Clock

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
+from pgdurable.database.queries import Append, Finish
 from pgdurable.models import ClaimedResponse, NewEvent, Status
-from pgdurable.queries import Append, Finish
 from tests.model.drawn import Kind
 from tests.model.model import Response
 from tests.support.engine import added, delta, done, terminal

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString, TypeVar
 
-from pgdurable import db
+from pgdurable.database import connections
 from tests.model.state import State, read_state
 
 T = TypeVar("T")
@@ -43,10 +43,10 @@ class Database:
     """Calls the engine as the runtime does, from a test that is not async. Close it."""
 
     def __init__(self, dsn: str) -> None:
-        self.sync = db.connect_sync(dsn, name="model")
+        self.sync = connections.connect_sync(dsn, name="model")
         self.sync.execute(INSTALL)
         self._runner = asyncio.Runner()
-        self.conn = self.call(db.connect(dsn, name="model"))
+        self.conn = self.call(connections.connect(dsn, name="model"))
 
     def close(self) -> None:
         self.call(self.conn.close())

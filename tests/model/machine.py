@@ -10,9 +10,10 @@ import orjson
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pgdurable import errors, queries
+from pgdurable import errors
+from pgdurable.database import queries
+from pgdurable.database.queries import Append, Finish
 from pgdurable.models import Status
-from pgdurable.queries import Append, Finish
 from tests.model import drawn
 from tests.model.calls import (
     Held,

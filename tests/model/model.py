@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from pgdurable.database.queries import Append, Finish
 from pgdurable.errors import (
     AlreadyFinished,
     IdempotencyConflict,
@@ -17,7 +18,6 @@ from pgdurable.errors import (
     ResponseNotFound,
 )
 from pgdurable.models import NewEvent, Status
-from pgdurable.queries import Append, Finish
 from tests.model.state import Attempt, Row, State
 from tests.support.engine import LEASE, TERMINAL_TYPE, Logged
 

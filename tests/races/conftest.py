@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pgdurable import db as connections
+from pgdurable.database import connections
 from tests.support.engine import Conn
 from tests.support.sessions import Session
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from pgdurable import db as connections
-from pgdurable import queries
+from pgdurable.database import connections, queries
 from pgdurable.models import ClaimedResponse, Status
 from tests.support.engine import (
     Conn,

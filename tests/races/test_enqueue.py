@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from pgdurable import db as connections
-from pgdurable import queries
+from pgdurable.database import connections, queries
 from pgdurable.models import EnqueuedResponse
 from tests.support.engine import Conn, enqueue_all, new_response, value
 from tests.support.sessions import Session

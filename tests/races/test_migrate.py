@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from pgdurable import db as connections
-from pgdurable import schema
+from pgdurable.database import connections, schema
 from tests.support.engine import Conn, append, claim, enqueue, finish, value
 
 

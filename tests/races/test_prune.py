@@ -7,8 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from pgdurable import db as connections
-from pgdurable import queries
+from pgdurable.database import connections, queries
 from pgdurable.errors import ResponseNotFound
 from tests.support.clock import Clock
 from tests.support.engine import (

@@ -7,8 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from pgdurable import db as connections
-from pgdurable import queries
+from pgdurable.database import connections, queries
 from pgdurable.errors import LeaseLost
 from pgdurable.models import ClaimedResponse, Status
 from tests.support.clock import Clock

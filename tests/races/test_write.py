@@ -8,11 +8,10 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from pgdurable import db as connections
-from pgdurable import queries
+from pgdurable.database import connections, queries
+from pgdurable.database.queries import Append, Finish
 from pgdurable.errors import AlreadyFinished
 from pgdurable.models import ClaimedResponse, Status
-from pgdurable.queries import Append, Finish
 from tests.support.clock import Clock
 from tests.support.engine import (
     LEASE,

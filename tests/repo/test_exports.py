@@ -20,7 +20,7 @@ PACKAGES = sorted(
 @pytest.mark.parametrize("name", PACKAGES)
 def test_all_is_there_is_sorted_and_names_what_is_there(name: str) -> None:
     package = importlib.import_module(name)
-    exported = package.__all__
+    exported = getattr(package, "__all__", [])  # a room need not export anything
     assert list(exported) == sorted(exported, key=kind_and_name)
     assert [key for key in exported if not hasattr(package, key)] == []
 
@@ -28,7 +28,7 @@ def test_all_is_there_is_sorted_and_names_what_is_there(name: str) -> None:
 @pytest.mark.parametrize("name", PACKAGES)
 def test_all_is_complete_where_a_package_only_gathers_names(name: str) -> None:
     package = importlib.import_module(name)
-    assert package.__file__ is not None
+    assert package.__doc__ and package.__file__ is not None
     body = ast.parse(Path(package.__file__).read_text()).body
     imported = {
         alias.asname or alias.name
@@ -39,7 +39,7 @@ def test_all_is_complete_where_a_package_only_gathers_names(name: str) -> None:
     if any(isinstance(node, ast.ClassDef | ast.FunctionDef) for node in body):
         assert set(package.__all__), f"{name} has code of its own, and exports some of it"
     else:
-        assert set(package.__all__) == imported
+        assert set(getattr(package, "__all__", [])) == imported
 
 
 def kind_and_name(name: str) -> tuple[int, str]:

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from pgdurable import db as connections
-from pgdurable import queries
+from pgdurable.database import connections, queries
 from pgdurable.models import ClaimedResponse, Status
 from tests.repo.markdown import ROOT, blocks
 from tests.support import engine

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgdurable import queries
+from pgdurable.database import queries
 from tests.repo.markdown import ROOT, blocks, names, rows, section
 from tests.support.sql_sources import FILES, all_functions, functions, raised, reached
 

@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgdurable import models, queries
+from pgdurable import models
+from pgdurable.database import queries
 from pgdurable.errors import BY_SQLSTATE, DatabaseRefused
 from pgdurable.models import Status
 from tests.support.sql_sources import FILES, all_functions, field

@@ -26,7 +26,11 @@ FORBIDDEN = {
 
 def texts() -> Iterator[Path]:
     for path in ROOT.iterdir():
-        if path.is_file() and (path.suffix in KINDS or path.name == ".gitignore"):
+        if (
+            path.is_file()
+            and path.name != ".git"
+            and (path.suffix in KINDS or path.name == ".gitignore")
+        ):
             yield path
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from pgdurable import queries
+from pgdurable.database import queries
 from pgdurable.errors import LeaseLost
 from tests.support.clock import Clock
 from tests.support.engine import (

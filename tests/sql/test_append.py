@@ -7,9 +7,9 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from pgdurable import queries
+from pgdurable.database import queries
+from pgdurable.database.queries import Append
 from pgdurable.models import NewEvent
-from pgdurable.queries import Append
 from tests.support.clock import Clock
 from tests.support.engine import (
     LEASE,

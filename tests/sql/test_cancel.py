@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from pgdurable import queries
+from pgdurable.database import queries
 from pgdurable.errors import AlreadyFinished, ResponseNotFound
 from pgdurable.models import Status
 from tests.support.engine import (

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from pgdurable import queries
+from pgdurable.database import queries
 from pgdurable.errors import LeaseLost
 from pgdurable.models import Status
 from tests.support.clock import Clock

@@ -8,7 +8,7 @@ import orjson
 import psycopg
 import pytest
 
-from pgdurable import queries
+from pgdurable.database import queries
 from tests.support.engine import (
     Conn,
     Logged,

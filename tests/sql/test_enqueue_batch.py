@@ -8,9 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgdurable import queries
+from pgdurable.database import queries
 from pgdurable.errors import IdempotencyConflict
-from pgdurable.recovery import conversation_anchor
+from pgdurable.requests.anchor import conversation_anchor
 from tests.support.clock import Clock
 from tests.support.engine import (
     Conn,

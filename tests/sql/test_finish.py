@@ -8,9 +8,9 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from pgdurable import queries
+from pgdurable.database import queries
+from pgdurable.database.queries import Append, Finish
 from pgdurable.models import NewEvent, Status, Terminal
-from pgdurable.queries import Append, Finish
 from tests.support.clock import Clock
 from tests.support.engine import (
     LEASE,

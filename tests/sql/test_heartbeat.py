@@ -8,8 +8,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from pgdurable import db as connections
-from pgdurable import queries
+from pgdurable.database import connections, queries
 from tests.support.clock import Clock
 from tests.support.engine import (
     LEASE,

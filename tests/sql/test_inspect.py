@@ -7,7 +7,7 @@ from typing import Any, LiteralString
 
 from psycopg.rows import dict_row
 
-from pgdurable import queries
+from pgdurable.database import queries
 from tests.support.clock import Clock
 from tests.support.engine import (
     LEASE,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pgdurable import queries
+from pgdurable.database import queries
 from pgdurable.models import ListedResponse, Status
 from tests.support.engine import Conn, claim, enqueue, finish, terminal
 

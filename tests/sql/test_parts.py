@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pgdurable import db as connections
+from pgdurable.database import connections
 from pgdurable.errors import InvalidEvent
 from pgdurable.models import NewEvent
 from tests.envelope.log import Log

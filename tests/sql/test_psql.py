@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pgdurable import queries
-from pgdurable.embedded.binaries import find_binaries
+from pgdurable.database import queries
+from pgdurable.database.embedded.binaries import find_binaries
 from tests.support.clock import Clock
 from tests.support.engine import PAST_LEASE, Conn, claim, state, value
 

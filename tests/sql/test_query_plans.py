@@ -13,10 +13,9 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from pgdurable import db as connections
-from pgdurable import queries
+from pgdurable.database import connections, queries
+from pgdurable.database.queries import Append, Finish
 from pgdurable.models import ClaimedResponse
-from pgdurable.queries import Append, Finish
 from tests.support.clock import Clock
 from tests.support.engine import (
     LEASE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgdurable import queries
+from pgdurable.database import queries
 from pgdurable.models import Event, Status
 from tests.support.clock import Clock
 from tests.support.engine import (

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from pgdurable import queries
+from pgdurable.database import queries
 from tests.support.clock import Clock
 from tests.support.engine import (
     PAST_LEASE,

@@ -8,7 +8,7 @@ import orjson
 import psycopg
 import pytest
 
-from pgdurable import queries
+from pgdurable.database import queries
 from pgdurable.errors import NotFinished, ResponseNotFound
 from pgdurable.models import Status
 from tests.support.engine import (

@@ -15,9 +15,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import InsufficientPrivilege
 
-from pgdurable import db as connections
-from pgdurable import queries, schema
-from pgdurable.embedded import FAST_SETTINGS, EmbeddedPostgres
+from pgdurable.database import connections, queries, schema
+from pgdurable.database.embedded import FAST_SETTINGS, EmbeddedPostgres
 from pgdurable.models import Status
 from tests.support.engine import (
     LEASE,

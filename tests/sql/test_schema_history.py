@@ -1,10 +1,10 @@
-"""sql/01_schema_history.sql: what was applied. tests/schema has the rest."""
+"""sql/01_schema_history.sql: what was applied. tests/database/schema has the rest."""
 
 from __future__ import annotations
 
 from importlib.metadata import version
 
-from pgdurable.schema import SqlFiles
+from pgdurable.database.schema import SqlFiles
 from tests.support.engine import Conn, value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgdurable import queries
+from pgdurable.database import queries
 from pgdurable.errors import ResponseNotFound
 from pgdurable.models import ResponseSnapshot, Status
 from tests.support.clock import Clock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pgdurable import schema
+from pgdurable.database import schema
 from tests.support.engine import Conn, enqueue, start, value
 
 TYPES = Path(__file__).parents[2] / "sql" / "03_types.sql"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from pgdurable import queries
+from pgdurable.database import queries
 from tests.support.engine import Conn, value
 
 Listener = psycopg.AsyncConnection[tuple[object, ...]]

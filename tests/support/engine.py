@@ -11,7 +11,8 @@ import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from pgdurable import queries
+from pgdurable.database import queries
+from pgdurable.database.queries import Append, Finish, NewResponse
 from pgdurable.models import (
     ClaimedResponse,
     EnqueuedResponse,
@@ -20,7 +21,6 @@ from pgdurable.models import (
     Terminal,
     WriteResult,
 )
-from pgdurable.queries import Append, Finish, NewResponse
 
 Conn = AsyncConnection[Any]
 _number = itertools.count()

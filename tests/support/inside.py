@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from pgdurable import Agent, LongRunningAgentServer
-from pgdurable.runtime import Runtime
+from pgdurable.process.runtime import Runtime
 from pgdurable.server.keys import RUNTIME
 from tests.support.waiting import TIMEOUT
 

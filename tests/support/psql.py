@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pgdurable.embedded.binaries import find_binaries
+from pgdurable.database.embedded.binaries import find_binaries
 
 
 def find_psql() -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from pgdurable.models import Status
-from pgdurable.requests import MAX_ID_BYTES
+from pgdurable.requests.parse import MAX_ID_BYTES
 
 Schema = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""What the questions are asked with: clusters, clients, servers to measure, figures."""

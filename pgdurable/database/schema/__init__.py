@@ -1,0 +1,47 @@
+"""Brings a database to the schema this release needs, and tells whether it is there.
+
+Two kinds of change, because functions are code and tables are data:
+
+- `sql/NN_name.sql` are repeatable. When one's checksum differs from what was applied, all of them
+  are applied again in file order. `sql/02_tables.sql` is the exception: the tables as of now,
+  applied to a fresh database only.
+- `sql/migrations/NNNN_name.sql` change existing tables: forward only, each once. A fresh database
+  gets them recorded, not run.
+
+Everything happens in one transaction under one advisory lock, so it is all there or nothing is,
+and twenty processes may ask at once.
+
+Rolling deploys. Each apply stores the release that did it. At the same migrations, functions of a
+*newer* release are accepted (`check`) and left alone (`migrate`): releases keep old callers
+working until the tables change. Functions that differ and are not newer are refused, and so are
+migrations that this release does not know.
+
+The migrator's own statements live here and not in `queries.py`: they run before there is anything
+to call, and the same text has to come out of `script`.
+"""
+
+from pgdurable.database.schema.files import SqlFiles, sql_dir
+from pgdurable.database.schema.migrator import (
+    DEFAULT_LOCK_TIMEOUT,
+    MigrationFailed,
+    check,
+    installed,
+    migrate,
+    status,
+)
+from pgdurable.database.schema.plan import Fit, Installed, Status, script
+
+__all__ = [
+    "DEFAULT_LOCK_TIMEOUT",
+    "Fit",
+    "Installed",
+    "MigrationFailed",
+    "SqlFiles",
+    "Status",
+    "check",
+    "installed",
+    "migrate",
+    "script",
+    "sql_dir",
+    "status",
+]

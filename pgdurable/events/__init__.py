@@ -1,0 +1,1 @@
+"""The pen, and what reads: everything between a committed event and a reader."""

@@ -1,0 +1,1 @@
+"""One process: its rooms, and the signals that end it."""

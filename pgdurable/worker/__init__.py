@@ -1,0 +1,1 @@
+"""The bench: claim a response, run its handler, keep its lease, drain."""

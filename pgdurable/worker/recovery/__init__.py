@@ -1,0 +1,16 @@
+"""What attempt N+1 is told about attempts 1..N; pure."""
+
+from pgdurable.worker.recovery.fold import StoredEvent, fold_events
+from pgdurable.worker.recovery.policy import (
+    DEFAULT_MAX_BYTES,
+    recovery_message,
+    resumed_request,
+)
+
+__all__ = [
+    "DEFAULT_MAX_BYTES",
+    "StoredEvent",
+    "fold_events",
+    "recovery_message",
+    "resumed_request",
+]
