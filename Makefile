@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need: with uv where there is one, else in .venv.
-# ARGS is handed on: make test ARGS='tests/sql -k claim'
+# ARGS is handed on: make test ARGS='tests/sql -k claim'. Tests run in two processes; -n 0 is one.
 
 UV := $(shell command -v uv 2>/dev/null)
 
@@ -22,7 +22,7 @@ demo: $(READY)
 	$(RUN) pgdurable demo $(ARGS)
 
 test: $(READY)
-	$(RUN) python -m pytest $(ARGS)
+	$(RUN) python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(READY)
 	$(RUN) ruff check

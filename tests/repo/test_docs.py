@@ -127,7 +127,8 @@ def test_the_tests_that_the_guarantees_name_are_there() -> None:
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make tells what it would do")
 @pytest.mark.parametrize(
-    ("target", "command"), [("demo", "pgdurable demo"), ("test", "python -m pytest")]
+    ("target", "command"),
+    [("demo", "pgdurable demo"), ("test", "python -m pytest -n 2 --dist loadfile")],
 )
 def test_the_two_commands_of_the_readme_do_what_it_says(target: str, command: str) -> None:
     assert f"make {target} " in (ROOT / "README.md").read_text("utf-8")
