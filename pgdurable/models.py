@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Status(StrEnum):
@@ -21,6 +22,15 @@ class Status(StrEnum):
     @property
     def is_terminal(self) -> bool:
         return self not in (Status.QUEUED, Status.IN_PROGRESS)
+
+
+TERMINAL_TYPES: Final[Mapping[Status, str]] = {
+    Status.COMPLETED: "response.completed",
+    Status.FAILED: "response.failed",
+    Status.INCOMPLETE: "response.incomplete",
+    Status.CANCELLED: "response.incomplete",
+}
+"""The event that ends a response with each status: no client knows a cancelled one."""
 
 
 class NewEvent(NamedTuple):

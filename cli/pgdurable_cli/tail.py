@@ -10,7 +10,7 @@ import click
 from pgdurable.config import Dsn
 from pgdurable.database import connections, queries
 from pgdurable.database.queries import Conn
-from pgdurable.events.hub import TERMINAL_TYPES
+from pgdurable.envelope.kinds import TERMINAL
 from pgdurable.events.listener import Listener
 from pgdurable.models import Event
 from pgdurable_cli.database import dsn_option, opened_database
@@ -97,7 +97,7 @@ async def _print_stored(conn: Conn, response_id: str, cursor: int) -> tuple[int,
         for event in events:
             echo_fitted(line_of(event))
         cursor = events[-1].seq
-        finished = events[-1].type in TERMINAL_TYPES
+        finished = events[-1].type in TERMINAL
     return cursor, finished
 
 

@@ -10,14 +10,8 @@ from pgdurable.envelope.kinds import INNER_TERMINAL
 from pgdurable.envelope.part import new_event
 from pgdurable.envelope.plain import clean_text, plain
 from pgdurable.errors import InvalidEvent
-from pgdurable.models import NewEvent, Status, Terminal
+from pgdurable.models import TERMINAL_TYPES, NewEvent, Status, Terminal
 
-_EVENT_TYPES: Final = {
-    Status.COMPLETED: "response.completed",
-    Status.FAILED: "response.failed",
-    Status.INCOMPLETE: "response.incomplete",
-    Status.CANCELLED: "response.incomplete",
-}
 _OWN: Final = frozenset(
     {
         "id",
@@ -141,7 +135,7 @@ class Ending:
         usage = self._annotated.get("usage") or self._usage
         if usage is not None:
             response["usage"] = usage
-        return Terminal(status, new_event(_EVENT_TYPES[status], {"response": response}))
+        return Terminal(status, new_event(TERMINAL_TYPES[status], {"response": response}))
 
     def _fields(self) -> dict[str, Any]:
         said = {k: v for k, v in self._annotated.items() if k in ("custom_outputs", "model")}
@@ -212,11 +206,11 @@ def _inner_outcome(kind: str | None, response: dict[str, Any]) -> Status:
         return Status.INCOMPLETE
     if status in ("completed", "failed", "incomplete"):
         return Status(status)
-    if kind in (None, "response.completed"):
+    if kind in (None, TERMINAL_TYPES[Status.COMPLETED]):
         if response.get("error"):
             return Status.FAILED
         return Status.INCOMPLETE if response.get("incomplete_details") else Status.COMPLETED
-    return Status(INNER_TERMINAL[kind])
+    return INNER_TERMINAL[kind]
 
 
 def _details(value: object) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from pgdurable.models import TERMINAL_TYPES, Status
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind:
@@ -24,6 +26,7 @@ class Kind:
 
     @property
     def index_key(self) -> str | None:
+        """The key of its events that says which part they are about."""
         return INDEX_KEYS[self.holder] if self.part_type else None
 
 
@@ -92,21 +95,22 @@ ITEM_ADDED: Final = "response.output_item.added"
 ITEM_DONE: Final = "response.output_item.done"
 ANNOTATION_ADDED: Final = "response.output_text.annotation.added"
 
+CREATED: Final = "response.created"
+QUEUED: Final = "response.queued"
+IN_PROGRESS: Final = "response.in_progress"
+RESUMED: Final = "response.resumed"
+TERMINAL: Final = frozenset(TERMINAL_TYPES.values())
+LIFECYCLE: Final = frozenset({CREATED, QUEUED, IN_PROGRESS, RESUMED}) | TERMINAL
+"""Events about the response as a whole; every other one is about its content."""
+
 INNER_TERMINAL: Final = {
-    "response.completed": "completed",
-    "response.failed": "failed",
-    "response.incomplete": "incomplete",
-    "response.cancelled": "incomplete",
+    TERMINAL_TYPES[Status.COMPLETED]: Status.COMPLETED,
+    TERMINAL_TYPES[Status.FAILED]: Status.FAILED,
+    TERMINAL_TYPES[Status.INCOMPLETE]: Status.INCOMPLETE,
+    "response.cancelled": Status.INCOMPLETE,
 }
-RESERVED: Final = frozenset(
-    {
-        "response.created",
-        "response.queued",
-        "response.in_progress",
-        "response.resumed",
-        "keepalive",
-    }
-)
+"""The last event of an inner call, and how the response ends that goes no further."""
+RESERVED: Final = LIFECYCLE - TERMINAL | {"keepalive"}
 """Events only the server may write; from a handler they are dropped."""
 
 ITEM_PROGRESS: Final = {

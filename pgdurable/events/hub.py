@@ -18,13 +18,13 @@ from itertools import groupby
 from psycopg_pool import AsyncConnectionPool
 
 from pgdurable.database import connections, queries
+from pgdurable.envelope.kinds import TERMINAL
 from pgdurable.events import sse
 from pgdurable.logs import LogEvent, log
 from pgdurable.models import Event, NewEvent
 
 logger = logging.getLogger(__name__)
 
-TERMINAL_TYPES = frozenset({"response.completed", "response.failed", "response.incomplete"})
 MAX_BUFFERED_EVENTS = 1024
 MAX_BUFFERED_BYTES = 1024 * 1024
 READ_LIMIT = 2000
@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def is_terminal(self) -> bool:
-        return self.type in TERMINAL_TYPES
+        return self.type in TERMINAL
 
 
 class Feed:

@@ -17,6 +17,7 @@ from pgdurable.agent import Agent
 from pgdurable.config import Dsn, LongRunningSettings
 from pgdurable.database import connections, schema
 from pgdurable.database.queries import NewResponse
+from pgdurable.envelope.kinds import CREATED
 from pgdurable.errors import RoomFailed
 from pgdurable.events.enqueuer import Enqueuer
 from pgdurable.events.hub import Hub
@@ -174,7 +175,7 @@ class Runtime:
     def publish_created(self, enqueued: EnqueuedResponse) -> None:
         """Hand event 0 to readers that came before it."""
         if enqueued.event is not None:
-            event = NewEvent("response.created", None, enqueued.event)
+            event = NewEvent(CREATED, None, enqueued.event)
             self.hub.publish(enqueued.response_id, 0, 0, [event])
 
     def announce(self, response_id: str) -> None:

@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgdurable.worker.recovery import StoredEvent, fold_events
+from pgdurable.worker.recovery import PreviousEvent, fold_events
 
 
-def stored(attempt: int, type_: str, /, **fields: Any) -> StoredEvent:
+def stored(attempt: int, type_: str, /, **fields: Any) -> PreviousEvent:
     return attempt, type_, orjson.dumps({"type": type_, **fields})
 
 
-def added(attempt: int, item: dict[str, Any]) -> StoredEvent:
+def added(attempt: int, item: dict[str, Any]) -> PreviousEvent:
     return stored(attempt, "response.output_item.added", output_index=0, item=item)
 
 
-def done(attempt: int, item: dict[str, Any]) -> StoredEvent:
+def done(attempt: int, item: dict[str, Any]) -> PreviousEvent:
     return stored(attempt, "response.output_item.done", output_index=0, item=item)
 
 
-def text_delta(attempt: int, item_id: str, delta: str, content_index: int = 0) -> StoredEvent:
+def text_delta(attempt: int, item_id: str, delta: str, content_index: int = 0) -> PreviousEvent:
     return stored(
         attempt,
         "response.output_text.delta",

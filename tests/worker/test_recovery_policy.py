@@ -9,14 +9,14 @@ import orjson
 import pytest
 
 from pgdurable.requests import conversation_anchor, with_conversation
-from pgdurable.worker.recovery import StoredEvent, recovery_message, resumed_request
+from pgdurable.worker.recovery import PreviousEvent, recovery_message, resumed_request
 
 
-def stored(attempt: int, event: dict[str, Any]) -> StoredEvent:
+def stored(attempt: int, event: dict[str, Any]) -> PreviousEvent:
     return attempt, event["type"], orjson.dumps(event)
 
 
-def message_event(attempt: int, item_id: str, text: str) -> StoredEvent:
+def message_event(attempt: int, item_id: str, text: str) -> PreviousEvent:
     content = [{"type": "output_text", "text": text, "annotations": []}]
     item = {"id": item_id, "type": "message", "status": "completed", "content": content}
     return stored(attempt, {"type": "response.output_item.done", "output_index": 0, "item": item})

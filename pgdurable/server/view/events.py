@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 Json = dict[str, Any]
-
-ITEM_ADDED: Final = "response.output_item.added"
-ITEM_DONE: Final = "response.output_item.done"
-CREATED: Final = "response.created"
-RESUMED: Final = "response.resumed"
-TERMINAL: Final = frozenset({"response.completed", "response.failed", "response.incomplete"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from typing import Any
 
 import orjson
 
+from pgdurable.envelope.kinds import CREATED, IN_PROGRESS, ITEM_ADDED, ITEM_DONE, RESUMED
 from pgdurable.envelope.ledger import Ledger
 from pgdurable.envelope.orphans import close_orphans
-from pgdurable.server.view.events import CREATED, ITEM_ADDED, ITEM_DONE, RESUMED, Json, SeenEvent
+from pgdurable.server.view.events import Json, SeenEvent
 
 
 class ResumeAsProgress:
@@ -58,7 +59,7 @@ class ResumeAsProgress:
             "output": [item for _, item in sorted(items.items())],
         }
         body = {
-            "type": "response.in_progress",
+            "type": IN_PROGRESS,
             "response": response,
             "attempt": attempt,
             "resumed": True,

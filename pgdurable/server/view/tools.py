@@ -8,13 +8,18 @@ from typing import Final
 
 import orjson
 
-from pgdurable.server.view.events import ITEM_ADDED, ITEM_DONE, RESUMED, TERMINAL, Json, SeenEvent
+from pgdurable.envelope.kinds import (
+    ARGUMENTS,
+    ITEM_ADDED,
+    ITEM_DONE,
+    MCP_ARGUMENTS,
+    RESUMED,
+    TERMINAL,
+)
+from pgdurable.server.view.events import Json, SeenEvent
 from pgdurable.server.view.pairs import mcp_call, mcp_shell, paired
 
-_ARGUMENTS: Final = {
-    f"response.function_call_arguments.{step}": f"response.mcp_call_arguments.{step}"
-    for step in ("delta", "done")
-}
+_ARGUMENTS: Final = {ARGUMENTS.delta: MCP_ARGUMENTS.delta, ARGUMENTS.done: MCP_ARGUMENTS.done}
 
 
 @dataclass(slots=True, eq=False)
@@ -32,7 +37,7 @@ class _Call:
         return not self.given_up and self.final is not None and self.output is not None
 
     @property
-    def is_settled(self) -> bool:
+    def is_decided(self) -> bool:
         return self.given_up or self.is_executed
 
 
@@ -90,7 +95,7 @@ class Tooling:
         if event.type != ITEM_ADDED:
             return False  # the events of an item follow its announcement
         call = self._by_item.get(orjson.loads(event.body)["item"]["id"])
-        return call is not None and not call.is_settled
+        return call is not None and not call.is_decided
 
     def _shown(self, event: SeenEvent) -> SeenEvent | None:
         if event.type in TERMINAL:

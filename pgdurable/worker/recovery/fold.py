@@ -3,54 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
-StoredEvent = tuple[int, str, bytes]
+from pgdurable.envelope.kinds import BY_DELTA, BY_DONE, ITEM_ADDED, ITEM_DONE, LIFECYCLE, Kind
+
+PreviousEvent = tuple[int, str, bytes]
 """(attempt, type, body): one event of an earlier attempt, body as stored."""
-
-_LIFECYCLE = frozenset(
-    {
-        "response.created",
-        "response.queued",
-        "response.in_progress",
-        "response.resumed",
-        "response.completed",
-        "response.failed",
-        "response.incomplete",
-    }
-)
-
-
-class _Target(NamedTuple):
-    """Where a delta's text belongs in its item."""
-
-    item_type: str
-    field: str
-    index_key: str | None = None
-    part_type: str = ""
-    text_key: str = "text"
-
-    @property
-    def whole_key(self) -> str:
-        """The key of the `.done` event that repeats the whole text."""
-        return self.text_key if self.index_key else self.field
-
-
-# PROTOCOL: the event families that stream text, by what precedes `.delta` and `.done`.
-_TARGETS = {
-    "response.output_text": _Target("message", "content", "content_index", "output_text"),
-    "response.refusal": _Target("message", "content", "content_index", "refusal", "refusal"),
-    "response.reasoning_text": _Target("reasoning", "content", "content_index", "reasoning_text"),
-    "response.reasoning_summary_text": _Target(
-        "reasoning", "summary", "summary_index", "summary_text"
-    ),
-    "response.function_call_arguments": _Target("function_call", "arguments"),
-    "response.custom_tool_call_input": _Target("custom_tool_call", "input"),
-    "response.mcp_call_arguments": _Target("mcp_call", "arguments"),
-    "response.code_interpreter_call_code": _Target("code_interpreter_call", "code"),
-}
 
 
 class _Item:
@@ -60,7 +20,7 @@ class _Item:
         self.attempt = attempt
         self._item = item
         self._closed = False
-        self._texts: dict[tuple[_Target, int], list[str]] = {}
+        self._texts: dict[tuple[Kind, int], list[str]] = {}
 
     def reopen(self, item: dict[str, Any]) -> None:
         self._item = item
@@ -69,12 +29,12 @@ class _Item:
         self._item = {"status": "completed", **item}
         self._closed = True
 
-    def add(self, target: _Target, event: dict[str, Any], *, whole: bool) -> None:
-        index = event.get(target.index_key) if target.index_key else 0
-        pieces = self._texts.setdefault((target, index if isinstance(index, int) else 0), [])
+    def add(self, kind: Kind, event: dict[str, Any], *, whole: bool) -> None:
+        index = event.get(kind.index_key) if kind.index_key else 0
+        pieces = self._texts.setdefault((kind, index if isinstance(index, int) else 0), [])
         if whole:
             pieces.clear()
-        text = event.get(target.whole_key if whole else "delta")
+        text = event.get(kind.text_key if whole else "delta")
         pieces.append(text if isinstance(text, str) else "")
 
     def entry(self) -> dict[str, Any]:
@@ -85,17 +45,17 @@ class _Item:
 
     def _text_so_far(self) -> dict[str, Any]:
         fields: dict[str, Any] = {}
-        for (target, _), pieces in sorted(self._texts.items(), key=lambda entry: entry[0][1]):
+        for (kind, _), pieces in sorted(self._texts.items(), key=lambda entry: entry[0][1]):
             text = "".join(pieces)
-            if target.index_key:
-                part = {"type": target.part_type, target.text_key: text}
-                fields.setdefault(target.field, []).append(part)
+            if kind.part_type:
+                part = {"type": kind.part_type, kind.text_key: text}
+                fields.setdefault(kind.holder, []).append(part)
             else:
-                fields[target.field] = text
+                fields[kind.holder] = text
         return fields
 
 
-class _Log:
+class _History:
     """Entries in the order in which the things they tell of began."""
 
     def __init__(self) -> None:
@@ -103,15 +63,14 @@ class _Log:
         self._items: dict[str, _Item] = {}
 
     def add(self, attempt: int, type_: str, body: bytes) -> None:
-        if type_ in _LIFECYCLE:
+        if type_ in LIFECYCLE:
             return
         event = _decoded(type_, body)
-        family, _, step = type_.rpartition(".")
-        if type_ in ("response.output_item.added", "response.output_item.done"):
-            self._add_item(attempt, event, closed=step == "done")
-        elif family in _TARGETS and step in ("delta", "done") and "item_id" in event:
-            target = _TARGETS[family]
-            self._item_of(attempt, event, target).add(target, event, whole=step == "done")
+        kind = BY_DELTA.get(type_) or BY_DONE.get(type_)
+        if type_ in (ITEM_ADDED, ITEM_DONE):
+            self._add_item(attempt, event, closed=type_ == ITEM_DONE)
+        elif kind is not None and "item_id" in event:
+            self._item_of(attempt, event, kind).add(kind, event, whole=type_ == kind.done)
         elif not (type_.startswith("response.") and "item_id" in event):
             self._entries.append({"attempt": attempt, "event": event})
 
@@ -126,9 +85,9 @@ class _Log:
         else:
             known.reopen(item)
 
-    def _item_of(self, attempt: int, event: dict[str, Any], target: _Target) -> _Item:
+    def _item_of(self, attempt: int, event: dict[str, Any], kind: Kind) -> _Item:
         item_id = event["item_id"]
-        return self._item(attempt, item_id, {"id": item_id, "type": target.item_type})
+        return self._item(attempt, item_id, {"id": item_id, "type": kind.item_type})
 
     def _item(self, attempt: int, item_id: object, item: dict[str, Any]) -> _Item:
         """Return the item with this id; a new one where there is none, or no id to know it by."""
@@ -144,17 +103,17 @@ class _Log:
         return [entry.entry() if isinstance(entry, _Item) else entry for entry in self._entries]
 
 
-def fold_events(events: Iterable[StoredEvent]) -> list[dict[str, Any]]:
+def fold_events(events: Iterable[PreviousEvent]) -> list[dict[str, Any]]:
     """Return one entry per output item, and per other event that is not about the lifecycle.
 
     {"attempt", "item"}: the item as it was closed, or, with status "incomplete", with the text
     and arguments streamed so far. {"attempt", "event"}: an event of the handler's own type. An
     item belongs to the attempt that began it, whoever closed it.
     """
-    log = _Log()
+    history = _History()
     for attempt, type_, body in events:
-        log.add(attempt, type_, body)
-    return log.entries()
+        history.add(attempt, type_, body)
+    return history.entries()
 
 
 def _decoded(type_: str, body: bytes) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from pgdurable.agent.request import input_items
 from pgdurable.requests.anchor import with_conversation
 from pgdurable.worker.recovery.fit import fit
-from pgdurable.worker.recovery.fold import StoredEvent, fold_events
+from pgdurable.worker.recovery.fold import PreviousEvent, fold_events
 
 DEFAULT_MAX_BYTES = 64 * 1024
 
@@ -30,7 +30,7 @@ Events:
 
 
 def recovery_message(
-    events: Iterable[StoredEvent], max_bytes: int = DEFAULT_MAX_BYTES
+    events: Iterable[PreviousEvent], max_bytes: int = DEFAULT_MAX_BYTES
 ) -> dict[str, Any]:
     """Return the input item that tells the model what all earlier attempts had streamed.
 
@@ -46,7 +46,7 @@ def resumed_request(
     request: Mapping[str, Any],
     *,
     conversation_id: str,
-    events: Sequence[StoredEvent],
+    events: Sequence[PreviousEvent],
     max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> dict[str, Any]:
     """Return the request for the next attempt: the original input, then the recovery message.
