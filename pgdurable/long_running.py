@@ -19,7 +19,7 @@ from pgdurable.database.embedded import EmbeddedPostgres
 from pgdurable.database.schema import migrate
 from pgdurable.logs import LogEvent, attach_logger, log
 from pgdurable.process.runtime import Runtime
-from pgdurable.process.serve import complete, listening_socket, patience, serve
+from pgdurable.process.serve import listening_socket, patience, run_to_end, serve
 from pgdurable.server import Options, make_app
 
 logger = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class LongRunningAgentServer:
         options, _ = parser.parse_known_args()
         sock = listening_socket(options.host, options.port)
         within = patience(self.settings)
-        complete(serve(self.app, sock, within=within, on_ready=lambda: None))
+        run_to_end(serve(self.app, sock, within=within, on_ready=lambda: None))
 
 
 def _refuse_lakebase(*given: str | None) -> None:

@@ -49,7 +49,7 @@ class Terminal(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One stored entry of a response's log; `body` is JSON without number and response id."""
+    """One stored event of a response's log; `body` is JSON without number and response id."""
 
     response_id: str
     seq: int

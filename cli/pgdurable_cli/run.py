@@ -21,7 +21,7 @@ from pgdurable.config import Dsn
 from pgdurable.database import schema
 from pgdurable.logs import LOGGER_NAME, LogEvent, log
 from pgdurable.long_running import LongRunningAgentServer
-from pgdurable.process.serve import address_of, complete, listening_socket, patience, serve, work
+from pgdurable.process.serve import address_of, listening_socket, patience, run_to_end, serve, work
 from pgdurable_cli import processes
 from pgdurable_cli.database import dsn_option, opened_database
 from pgdurable_cli.loading import load_server
@@ -161,12 +161,12 @@ def _run_here(server: LongRunningAgentServer, options: Options) -> int:
     alone = not options.shared_port  # else the parent counts the signals
     if options.no_server:
         ready = partial(_say, f"{options.target}: {working}")
-        complete(work(server.opened(), within=within, on_ready=ready, second_ends=alone))
+        run_to_end(work(server.opened(), within=within, on_ready=ready, second_ends=alone))
         return 0
     sock = _bind(options, shared=options.shared_port)
     working = working if server.with_worker else "without a worker"
     ready = partial(_say, f"{options.target}: serving {address_of(sock)}/responses, {working}")
-    complete(serve(server.app, sock, within=within, on_ready=ready, second_ends=alone))
+    run_to_end(serve(server.app, sock, within=within, on_ready=ready, second_ends=alone))
     return 0
 
 
@@ -184,8 +184,8 @@ def _run_many(options: Options, database: Dsn) -> int:
             argv.append("--no-server")
         else:
             _bind(options, shared=False).close()  # refused, if somebody else listens there
-            held = stack.enter_context(_bind(options, shared=True))
-            argv += ["--host", options.host, "--port", str(held.getsockname()[1])]
+            sock = stack.enter_context(_bind(options, shared=True))
+            argv += ["--host", options.host, "--port", str(sock.getsockname()[1])]
         env = {"PGDURABLE_DSN": database.dsn, "PGDURABLE_LISTEN_DSN": database.listen_dsn}
         return asyncio.run(processes.keep_running(argv, env, options.processes))
 

@@ -87,7 +87,7 @@ async def _follow(conn: Conn, dsn: Dsn, response_id: str, cursor: int) -> None:
                 async with asyncio.timeout(BACKSTOP_SECONDS):
                     await news.wait()
     finally:
-        await connections.ended(listening)
+        await connections.cancel_and_wait(listening)
 
 
 async def _print_stored(conn: Conn, response_id: str, cursor: int) -> tuple[int, bool]:

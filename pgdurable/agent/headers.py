@@ -1,4 +1,4 @@
-"""The HTTP headers of the request that a handler is serving; held in memory, never stored.
+"""The HTTP headers of the request that a handler is serving; kept in memory, never stored.
 
 They are known only while the response is worked on by the process that accepted it, so an
 attempt in another process sees none.

@@ -200,7 +200,7 @@ class OwnConnection:
                 await self._conn.close()
 
 
-async def ended(*tasks: asyncio.Future[Any]) -> None:
+async def cancel_and_wait(*tasks: asyncio.Future[Any]) -> None:
     """Cancel tasks that may wait for Postgres, and see them end; bounded.
 
     At the first cancellation psycopg asks the server to cancel the query and waits for that; at

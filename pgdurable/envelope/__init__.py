@@ -27,7 +27,7 @@ from pgdurable.envelope.results import read_result
 from pgdurable.errors import InvalidEvent
 from pgdurable.models import NewEvent, Status, Terminal
 
-__all__ = ["Envelope"]
+__all__ = ["Envelope", "Transform"]
 
 Transform = Callable[[dict[str, Any], str], Any]
 

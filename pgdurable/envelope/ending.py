@@ -73,14 +73,14 @@ class Ending:
             if key in said and not isinstance(said[key], shape):
                 raise InvalidEvent(f"{key} must be {'an object' if shape is dict else 'a string'}")
         if "usage" in said:
-            said["usage"] = complete_usage(said["usage"])
+            said["usage"] = full_usage(said["usage"])
         if "incomplete_details" in said:
             said["incomplete_details"] = _details(said["incomplete_details"])
         self._annotated |= said
 
     def inner(self, kind: str | None, response: dict[str, Any]) -> None:
         """Take over what an inner call's last event, or an invoke handler's result, tells."""
-        if (usage := complete_usage(response.get("usage"))) is not None:
+        if (usage := full_usage(response.get("usage"))) is not None:
             self._usage = usage if self._usage is None else _added(self._usage, usage)
         if isinstance(metadata := response.get("metadata"), dict):
             self._inner["metadata"] = self._inner.get("metadata", {}) | metadata
@@ -149,7 +149,7 @@ class Ending:
         return fields
 
 
-def complete_usage(usage: object) -> dict[str, Any] | None:
+def full_usage(usage: object) -> dict[str, Any] | None:
     """Usage in the shape every client takes (PROTOCOL 3); None where no count is known."""
     if not isinstance(usage, dict):
         return None

@@ -124,7 +124,7 @@ class Item:
             untouched = isinstance(last, Part) and not last.finished and not last.pieces
             inner_index = len(self.lists[holder]) - untouched
         if kind is None:
-            self._settle_opaque(holder, inner_index, declared, out)
+            self._declare_opaque(holder, inner_index, declared, out)
         else:
             self.text_part(kind, inner_index, out).declared = declared
 
@@ -139,11 +139,11 @@ class Item:
                 return
         if inner_index is None:
             inner_index = max(len(self.lists[holder]) - 1, 0)
-        part = self.settle_part(holder, inner_index, declared, out)
+        part = self.declare_part(holder, inner_index, declared, out)
         if part is not None:
             part.close(out)
 
-    def settle_part(
+    def declare_part(
         self,
         holder: str,
         inner_index: int,
@@ -160,19 +160,19 @@ class Item:
         kind = BY_PART.get((self.type, holder, declared["type"]))
         known = self.inner_parts.get((holder, inner_index))
         if kind is None:
-            return self._settle_opaque(holder, inner_index, declared, out)
+            return self._declare_opaque(holder, inner_index, declared, out)
         if isinstance(known, Part) and known.kind is kind and (whole or not known.closed):
-            known.settle(declared, out)
+            known.declare(declared, out)
             return known
         part = self.text_part(kind, inner_index, out)
-        part.settle(declared, out)
+        part.declare(declared, out)
         return part
 
     def close(self, status: str, out: list[NewEvent]) -> bytes:
         """Stream what is missing, close all parts and the item; returns the final item's JSON."""
         for holder in LISTS.get(self.type, ()):
             for inner_index, declared in enumerate(self.declared.get(holder) or ()):
-                self.settle_part(holder, inner_index, declared, out, whole=True)
+                self.declare_part(holder, inner_index, declared, out, whole=True)
         for parts in self.lists.values():
             for part in parts:
                 part.close(out)
@@ -207,7 +207,7 @@ class Item:
         else:
             field.finish(out, whole=whole)
 
-    def _settle_opaque(
+    def _declare_opaque(
         self, holder: str, inner_index: int, declared: dict[str, Any], out: list[NewEvent]
     ) -> Opaque | None:
         if self.type != "message":

@@ -91,12 +91,12 @@ class Part:
 
     def flush(self, out: list[NewEvent]) -> None:
         """Send what was written before the item could be announced."""
-        held = "".join(self.pieces)
+        early = "".join(self.pieces)
         self.pieces = []
         self.open(out)
-        self.write(held, out)
+        self.write(early, out)
 
-    def settle(self, declared: dict[str, Any], out: list[NewEvent]) -> None:
+    def declare(self, declared: dict[str, Any], out: list[NewEvent]) -> None:
         """Take over what the author declares the whole part to be; text once streamed stays."""
         self.declared = {**self.declared, **declared}
         self.write_rest(self.declared.get(self.kind.text_key), out)
@@ -135,7 +135,7 @@ class Part:
     def close(self, out: list[NewEvent]) -> None:
         if self.closed:
             return
-        self.settle({}, out)
+        self.declare({}, out)
         self.finish(out)
         self.closed = True
         if self.kind.part_type is not None:

@@ -92,12 +92,12 @@ def plain(value: object) -> Any:
     try:
         return _plain(value, 0)
     except _NotJson as exc:
-        raise InvalidEvent(f"event{exc.path}: {exc.reason}") from None
+        raise InvalidEvent(f"event{exc.path}: {exc.problem}") from None
 
 
 class _NotJson(Exception):
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
         self.path = ""
 
 

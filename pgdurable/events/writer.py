@@ -90,10 +90,10 @@ class Log:
         self._terminal = terminal
         self.last_seq += 1
         self._enqueue((terminal.event,))
-        await self.settled()
+        await self.flushed()
         return not self.lost
 
-    async def settled(self) -> None:
+    async def flushed(self) -> None:
         """Until everything handed in so far is durable, or refused."""
         while self._queued or self._in_flight:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -111,19 +111,19 @@ class Log:
             self._queued = True
             self._writer.add(self)
 
-    def take(self) -> _Entry | None:
+    def take(self) -> _Share | None:
         """What the flush that starts now writes for this log; nothing while its row is held."""
         if self.held:
-            self._queued = False  # what is held comes first; `settle` queues the rest
+            self._queued = False  # what is held comes first; `conclude` queues the rest
             return None
         events, self._pending = self._pending, []
         terminal, self._terminal = self._terminal, None
         self._queued = False
         self._in_flight = True
         last_seq = self.last_seq - len(events) - (terminal is not None)
-        return _Entry(self, last_seq, events, terminal)
+        return _Share(self, last_seq, events, terminal)
 
-    def settle(self, outcome: str) -> None:
+    def conclude(self, outcome: str) -> None:
         """The flush is over."""
         self._in_flight = self.held = False
         if outcome == "lost":
@@ -140,7 +140,9 @@ class Log:
             self.on_stop("lost" if outcome == "lost" else "cancel")
 
 
-class _Entry(NamedTuple):
+class _Share(NamedTuple):
+    """What one log has for one flush."""
+
     log: Log
     last_seq: int
     events: list[NewEvent]
@@ -155,16 +157,16 @@ class _Entry(NamedTuple):
         return sum([len(event.body) for event in self.written])
 
 
-def _parts(batch: list[_Entry]) -> Iterator[list[_Entry]]:
-    """The batch in flushes of no more than MAX_FLUSH_BYTES, or of one entry."""
-    part: list[_Entry] = []
+def _parts(batch: list[_Share]) -> Iterator[list[_Share]]:
+    """The batch in flushes of no more than MAX_FLUSH_BYTES, or of one share."""
+    part: list[_Share] = []
     size = 0
-    for entry in batch:
-        size += entry.bytes
+    for share in batch:
+        size += share.bytes
         if part and size > MAX_FLUSH_BYTES:
             yield part
-            part, size = [], entry.bytes
-        part.append(entry)
+            part, size = [], share.bytes
+        part.append(share)
     yield part
 
 
@@ -188,7 +190,7 @@ class Writer:
         self._wake = wake
         self._conn = connections.OwnConnection(dsn, name="pgdurable writer")
         self._logs: list[Log] = []
-        self._held: deque[_Entry] = deque()
+        self._held: deque[_Share] = deque()
         self._held_conn = connections.OwnConnection(dsn, name="pgdurable held rows")
         self._news = asyncio.Event()
         self._held_news = asyncio.Event()
@@ -229,13 +231,13 @@ class Writer:
             await self._news.wait()
             self._news.clear()
             logs, self._logs = self._logs, []
-            batch = [entry for log_ in logs if (entry := log_.take()) is not None]
+            batch = [share for log_ in logs if (share := log_.take()) is not None]
             self.buffered_events = self.buffered_bytes = 0
             self._room.set()
             for part in _parts(batch):
                 await self._flush(part)
 
-    async def _flush(self, batch: list[_Entry], *, again: bool = True) -> None:
+    async def _flush(self, batch: list[_Share], *, again: bool = True) -> None:
         delay = 0.05
         while batch:
             try:
@@ -250,47 +252,47 @@ class Writer:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, MAX_BACKOFF_SECONDS)
             else:
-                self._settle(batch, outcomes)
+                self._conclude(batch, outcomes)
                 return
 
-    async def _flush_singly(self, batch: list[_Entry], exc: Exception, *, again: bool) -> None:
+    async def _flush_singly(self, batch: list[_Share], exc: Exception, *, again: bool) -> None:
         """Something in the batch is unacceptable to the database: find it, spare the others."""
         # XX000: a migration has replaced the function under the call. The next one finds the new.
         if len(batch) > 1 or (again and isinstance(exc, psycopg.errors.InternalError_)):
-            for entry in batch:
-                await self._flush([entry], again=False)
+            for share in batch:
+                await self._flush([share], again=False)
         else:
             await self._refuse(self._conn, batch[0], exc)
 
-    async def _without_held(self, batch: list[_Entry], exc: Exception) -> list[_Entry]:
+    async def _without_held(self, batch: list[_Share], exc: Exception) -> list[_Share]:
         """What is left of the batch without the responses whose rows somebody holds."""
-        attempts = [(entry.log.response_id, entry.log.attempt) for entry in batch]
+        attempts = [(share.log.response_id, share.log.attempt) for share in batch]
         try:
             held = await queries.held_responses(
                 await self._conn.get(), attempts=attempts, lease=self._lease
             )
         except Exception:
             return batch  # the next flush meets the same, and decides
-        for entry in batch:
-            if entry.log.response_id in held:
-                log(logger, logging.WARNING, LogEvent.RESPONSE_HELD, **entry.log.named, reason=exc)
-                entry.log.held = True
-                self._held.append(entry)
+        for share in batch:
+            if share.log.response_id in held:
+                log(logger, logging.WARNING, LogEvent.RESPONSE_HELD, **share.log.named, reason=exc)
+                share.log.held = True
+                self._held.append(share)
                 self._held_news.set()
-        return [entry for entry in batch if not entry.log.held]
+        return [share for share in batch if not share.log.held]
 
-    async def _refuse(self, conn: connections.OwnConnection, entry: _Entry, exc: Exception) -> None:
+    async def _refuse(self, conn: connections.OwnConnection, share: _Share, exc: Exception) -> None:
         """The next attempt would meet the same: the response ends here, by SQL, because what the
         attempt believes to be in its log is not. Where even that fails, its lease runs out."""
-        named = entry.log.named
+        named = share.log.named
         log(logger, logging.ERROR, LogEvent.FLUSH_FAILED, **named, reason=exc)
         try:
             await queries.fail_response(await conn.get(), **named, lock_timeout=LOCK_TIMEOUT)
         except Exception as failure:
             log(logger, logging.ERROR, LogEvent.FLUSH_FAILED, **named, reason=failure)
         else:
-            self._wake([entry.log.response_id])
-        self._settle([entry], ["lost"])
+            self._wake([share.log.response_id])
+        self._conclude([share], ["lost"])
 
     async def _flush_held(self) -> None:
         """The held responses, in turn, until each is let go."""
@@ -298,53 +300,53 @@ class Writer:
             await self._held_news.wait()
             self._held_news.clear()
             while self._held:
-                entry = self._held[0]
+                share = self._held[0]
                 try:
-                    outcomes = await self._write(self._held_conn, [entry])
+                    outcomes = await self._write(self._held_conn, [share])
                 except Exception as exc:
                     self._held.rotate(-1)
                     if connections.is_outage(exc):  # the lock among others
                         await asyncio.sleep(HELD_PAUSE_SECONDS)
                     else:
-                        self._held.remove(entry)
-                        await self._refuse(self._held_conn, entry, exc)
+                        self._held.remove(share)
+                        await self._refuse(self._held_conn, share, exc)
                 else:
                     self._held.popleft()
-                    self._settle([entry], outcomes)
+                    self._conclude([share], outcomes)
 
-    async def _write(self, conn: connections.OwnConnection, batch: list[_Entry]) -> list[str]:
+    async def _write(self, conn: connections.OwnConnection, batch: list[_Share]) -> list[str]:
         if len(batch) == 1 and batch[0].bytes > MAX_MESSAGE_BYTES:
             raise psycopg.errors.ProgramLimitExceeded(f"{batch[0].bytes} bytes at once")
         appends = [
-            Append(entry.log.response_id, entry.log.attempt, entry.last_seq, entry.events)
-            for entry in batch
+            Append(share.log.response_id, share.log.attempt, share.last_seq, share.events)
+            for share in batch
         ]
         finishes = [
             Finish(
-                entry.log.response_id,
-                entry.log.attempt,
-                entry.last_seq + len(entry.events),
-                entry.terminal,
+                share.log.response_id,
+                share.log.attempt,
+                share.last_seq + len(share.events),
+                share.terminal,
             )
-            for entry in batch
-            if entry.terminal is not None
+            for share in batch
+            if share.terminal is not None
         ]
         appended, finished = await queries.append_and_finish(
             await conn.get(), appends, finishes, lease=self._lease, lock_timeout=LOCK_TIMEOUT
         )
         ends = iter(finished)  # a repeated flush finds what it has finished before: they decide
         return [
-            (result if entry.terminal is None else next(ends)).outcome
-            for entry, result in zip(batch, appended, strict=True)
+            (result if share.terminal is None else next(ends)).outcome
+            for share, result in zip(batch, appended, strict=True)
         ]
 
-    def _settle(self, batch: list[_Entry], outcomes: Sequence[str]) -> None:
+    def _conclude(self, batch: list[_Share], outcomes: Sequence[str]) -> None:
         news: list[str] = []
-        for entry, outcome in zip(batch, outcomes, strict=True):
-            if outcome != "lost" and (written := entry.written):
-                response_id = entry.log.response_id
-                self._publish(response_id, entry.log.attempt, entry.last_seq + 1, written)
+        for share, outcome in zip(batch, outcomes, strict=True):
+            if outcome != "lost" and (written := share.written):
+                response_id = share.log.response_id
+                self._publish(response_id, share.log.attempt, share.last_seq + 1, written)
                 news.append(response_id)
-            entry.log.settle(outcome)
+            share.log.conclude(outcome)
         if news:
             self._wake(news)

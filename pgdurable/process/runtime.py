@@ -17,6 +17,7 @@ from pgdurable.agent import Agent
 from pgdurable.config import Dsn, LongRunningSettings
 from pgdurable.database import connections, schema
 from pgdurable.database.queries import NewResponse
+from pgdurable.envelope import Transform
 from pgdurable.envelope.kinds import CREATED
 from pgdurable.errors import RoomFailed
 from pgdurable.events.enqueuer import Enqueuer
@@ -26,7 +27,7 @@ from pgdurable.events.wake import Waker
 from pgdurable.events.writer import Writer
 from pgdurable.logs import LogEvent, log
 from pgdurable.models import EnqueuedResponse, NewEvent
-from pgdurable.worker.attempt import Bench, Transform
+from pgdurable.worker.attempt import Shared
 from pgdurable.worker.loop import BACKSTOP_SECONDS, Worker, new_worker_id
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class Runtime:
                     task.remove_done_callback(self._look_why)
                 if self.worker is not None:
                     await self.worker.stop()
-                await connections.ended(*tasks)
+                await connections.cancel_and_wait(*tasks)
         if self._failure is not None:
             raise RoomFailed from self._failure
 
@@ -126,7 +127,7 @@ class Runtime:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _make_worker(self, writer: Writer) -> Worker:
-        bench = Bench(
+        shared = Shared(
             agent=self.agent,
             settings=self.settings,
             pool=self.pool,
@@ -136,7 +137,7 @@ class Runtime:
             headers=self.headers,
             transform=self._transform,
         )
-        worker = Worker(bench, dsn=self.dsn.dsn, waker=self._waker)
+        worker = Worker(shared, dsn=self.dsn.dsn, waker=self._waker)
         worker.listening = lambda: self.listening
         return worker
 

@@ -19,7 +19,7 @@ from aiohttp import web
 from pgdurable.config import LongRunningSettings
 from pgdurable.logs import LogEvent, log
 from pgdurable.process.runtime import Runtime
-from pgdurable.server import Connection
+from pgdurable.server import HttpConnection
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def patience(settings: LongRunningSettings) -> float:
     return settings.drain_timeout_seconds + settings.cleanup_timeout_seconds + MARGIN_SECONDS
 
 
-def complete(main: Coroutine[Any, Any, None]) -> None:
+def run_to_end(main: Coroutine[Any, Any, None]) -> None:
     """Run it to its end, and no longer: a task that ignores its cancellation is left behind.
 
     A task of an agent's that calls sys.exit() ends itself and whoever awaits it, not the process
@@ -108,7 +108,7 @@ async def serve(
         try:
             with contextlib.closing(await _listen(runner, sock)):
                 log(logger, logging.INFO, LogEvent.SERVER_STARTED, address=address_of(sock))
-                _settle_collector()
+                _tune_collector()
                 on_ready()
                 await stopped.wait()
         finally:
@@ -121,9 +121,9 @@ async def _listen(runner: web.AppRunner, sock: socket.socket) -> asyncio.Server:
     server, loop = runner.server, asyncio.get_running_loop()
     assert server is not None
 
-    def connection() -> Connection:
+    def connection() -> HttpConnection:
         no_log: Any = None
-        return Connection(server, loop=loop, access_log=no_log, keepalive_timeout=15.0)
+        return HttpConnection(server, loop=loop, access_log=no_log, keepalive_timeout=15.0)
 
     return await loop.create_server(connection, sock=sock, backlog=1024)
 
@@ -138,7 +138,7 @@ async def work(
     """Run a worker without a server until SIGTERM or SIGINT, then end as `serve` does."""
     with until_stopped(within, second_ends=second_ends) as stopped:
         async with opened:
-            _settle_collector()
+            _tune_collector()
             on_ready()
             await stopped.wait()
 
@@ -185,7 +185,7 @@ def address_of(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _settle_collector() -> None:
+def _tune_collector() -> None:
     """Let the garbage collector pass over what has been loaded, and look less often.
 
     A response is a few hundred objects, hardly one of them in a cycle; with Python's defaults a

@@ -19,7 +19,7 @@ def refers_back(request: dict[str, Any]) -> bool:
     return bool(request.get("previous_response_id")) or any(references(request.get("input")))
 
 
-async def complete(conn: Conn, request: dict[str, Any], *, principal: str) -> dict[str, Any]:
+async def expand(conn: Conn, request: dict[str, Any], *, principal: str) -> dict[str, Any]:
     """The request with the chain's items before its input, and references replaced by their items.
 
     Within the principal; raises InvalidRequest that names what is unknown.

@@ -11,7 +11,7 @@ connection the same for what is not HTTP
 """
 
 from pgdurable.server.app import make_app
-from pgdurable.server.connection import Connection
+from pgdurable.server.connection import HttpConnection
 from pgdurable.server.keys import RUNTIME, Options
 
-__all__ = ["RUNTIME", "Connection", "Options", "make_app"]
+__all__ = ["RUNTIME", "HttpConnection", "Options", "make_app"]

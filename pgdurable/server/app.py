@@ -8,10 +8,10 @@ from contextlib import AbstractAsyncContextManager
 from aiohttp import web
 
 from pgdurable.server import change, chat_proxy, create, info, openapi, read
-from pgdurable.server.keys import OPTIONS, RUNTIME, Options, Runtime
+from pgdurable.server.keys import OPTIONS, RUNTIME, Options, ServerRuntime
 from pgdurable.server.refusals import add_request_id, refuse
 
-OpenRuntime = Callable[[], AbstractAsyncContextManager[Runtime]]
+OpenRuntime = Callable[[], AbstractAsyncContextManager[ServerRuntime]]
 
 
 def make_app(options: Options, open_runtime: OpenRuntime) -> web.Application:

@@ -7,7 +7,7 @@ from aiohttp import web
 from pgdurable.server.refusals import failed, is_begun, new_request_id, refusal
 
 
-class Connection(web.RequestHandler):
+class HttpConnection(web.RequestHandler):
     """An aiohttp connection that refuses in the one shape, and logs nothing of what was sent.
 
     Lines and headers that are malformed or too long, chunks that are none, encodings of a body

@@ -98,7 +98,7 @@ async def _check_history(request: web.Request, sent: ResponseRequest) -> None:
     """Refuse what points to nothing now, rather than in the handler."""
     if sent.previous_response_id or sent.item_references:
         async with runtime_of(request).pool.connection() as conn:
-            await chain.complete(conn, sent.data, principal=principal_of(request))
+            await chain.expand(conn, sent.data, principal=principal_of(request))
 
 
 async def _attach(

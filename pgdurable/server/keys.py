@@ -15,7 +15,7 @@ from pgdurable.events.hub import Hub
 from pgdurable.models import EnqueuedResponse
 
 
-class Runtime(Protocol):
+class ServerRuntime(Protocol):
     """What the server needs of the process it runs in; whether that has a worker is not its affair.
 
     `enqueue` makes a response durable and sees to it that somebody starts it; `announce` says that
@@ -45,12 +45,12 @@ class Options:
     enable_chat_proxy: bool = False
 
 
-RUNTIME: web.AppKey[Runtime] = web.AppKey("runtime")
+RUNTIME: web.AppKey[ServerRuntime] = web.AppKey("runtime")
 OPTIONS = web.AppKey("options", Options)
 REQUEST_ID = web.RequestKey("request_id", str)
 
 
-def runtime_of(request: web.Request) -> Runtime:
+def runtime_of(request: web.Request) -> ServerRuntime:
     return request.app[RUNTIME]
 
 

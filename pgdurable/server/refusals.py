@@ -22,7 +22,7 @@ from pgdurable.server.keys import REQUEST_ID
 
 logger = logging.getLogger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 RETRY_AFTER_SECONDS = 1
@@ -73,8 +73,8 @@ def not_found(response_id: str) -> errors.ResponseNotFound:
 
 
 @web.middleware
-async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn what a handler raises into an answer; keep the request's id, or give it one."""
+async def refuse(request: web.Request, handler: Route) -> web.StreamResponse:
+    """Turn what a route raises into an answer; keep the request's id, or give it one."""
     given = request.headers.get("x-request-id", "")
     request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else new_request_id()
     try:

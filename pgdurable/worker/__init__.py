@@ -1,1 +1,1 @@
-"""The bench: claim a response, run its handler, keep its lease, drain."""
+"""The worker's room: claim a response, run its handler, keep its lease, drain."""

@@ -19,7 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 from pgdurable.agent import Agent, AgentRequest, Context, Handler, Mode, set_request_headers
 from pgdurable.config import LongRunningSettings
 from pgdurable.database import connections, queries
-from pgdurable.envelope import Envelope
+from pgdurable.envelope import Envelope, Transform
 from pgdurable.errors import InvalidEvent, InvalidRequest, LeaseLost
 from pgdurable.events.hub import Hub
 from pgdurable.events.writer import Log, Writer
@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Reason = Literal["lost", "cancel", "release", "timeout"]
-Transform = Callable[[dict[str, Any], str], Any]
 
 # A handler that does not stop when it is cancelled is left alone after this.
 STOP_GRACE_SECONDS = 2.0
@@ -43,8 +42,8 @@ RETRY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """What every attempt of a process works with."""
+class Shared:
+    """What all attempts of a process share."""
 
     agent: Agent
     settings: LongRunningSettings
@@ -64,14 +63,14 @@ class Attempt:
     """
 
     def __init__(
-        self, bench: Bench, claimed: ClaimedResponse, on_ended: Callable[[Attempt], None]
+        self, shared: Shared, claimed: ClaimedResponse, on_ended: Callable[[Attempt], None]
     ) -> None:
         self.response_id = claimed.response_id
         self.attempt = claimed.attempt
-        self._bench = bench
+        self._shared = shared
         self._claimed = claimed
         self._log = Log(
-            bench.writer, claimed.response_id, claimed.attempt, claimed.last_seq, self.stop
+            shared.writer, claimed.response_id, claimed.attempt, claimed.last_seq, self.stop
         )
         self._context = Context(
             response_id=claimed.response_id,
@@ -86,7 +85,7 @@ class Attempt:
             claimed.response_id,
             base=_response_base(claimed),
             attempt=claimed.attempt,
-            transform=bench.transform,
+            transform=shared.transform,
         )
         self._on_ended = on_ended
         self._reason: Reason | None = None
@@ -98,7 +97,7 @@ class Attempt:
         """From the claim to the terminal event, or to whatever stops it before."""
         loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        timeout = loop.call_later(self._bench.settings.task_timeout_seconds, self.stop, "timeout")
+        timeout = loop.call_later(self._shared.settings.task_timeout_seconds, self.stop, "timeout")
         failure: Exception | None = None
         try:
             if self._reason is None:
@@ -124,12 +123,14 @@ class Attempt:
         self._reason = reason if first or reason == "lost" else self._reason
         if reason == "lost":
             log(logger, logging.WARNING, LogEvent.LEASE_LOST, **self._named)
-            self._bench.hub.disown(self.response_id)  # its readers here want the successor's events
+            self._shared.hub.disown(
+                self.response_id
+            )  # its readers want the successor's events
         if first:
             self._context.request_cancel()
             if self._task is not None:
                 self._task.cancel()
-            grace = min(STOP_GRACE_SECONDS, self._bench.settings.cleanup_timeout_seconds / 4)
+            grace = min(STOP_GRACE_SECONDS, self._shared.settings.cleanup_timeout_seconds / 4)
             asyncio.get_running_loop().call_later(grace, self._abandon)
 
     def forsake(self) -> None:
@@ -154,24 +155,24 @@ class Attempt:
         return {
             "response_id": self.response_id,
             "attempt": self.attempt,
-            "worker_id": self._bench.worker_id,
+            "worker_id": self._shared.worker_id,
         }
 
     async def _produce(self) -> None:
         request = AgentRequest(await self._request())
-        handler = self._bench.agent.handler_for(stream=request.get("stream") is True)
-        set_request_headers(self._bench.headers.get(self.response_id, {}))
+        handler = self._shared.agent.handler_for(stream=request.get("stream") is True)
+        set_request_headers(self._shared.headers.get(self.response_id, {}))
         if handler.mode is Mode.STREAM:
             await self._stream(handler, request)
         else:
-            value = await call.returned(handler, request, self._context)
+            value = await call.for_result(handler, request, self._context)
             self._log.append(self._envelope.result(value))
         self._envelope.annotate(**self._context.annotations())
 
     async def _stream(self, handler: Handler, request: AgentRequest) -> None:
-        feed, append, writer = self._envelope.feed, self._log.append, self._bench.writer
+        feed, append, writer = self._envelope.feed, self._log.append, self._shared.writer
         turn = 0
-        values = call.yielded(handler, request, self._context)
+        values = call.for_values(handler, request, self._context)
         async with contextlib.aclosing(values):
             async for value in values:
                 if self._reason is not None:
@@ -181,7 +182,7 @@ class Attempt:
                 if writer.full:
                     await writer.room()
                 elif self._log.held:
-                    await self._log.settled()
+                    await self._log.flushed()
                 elif turn % EVENTS_PER_TURN == 0:
                     await asyncio.sleep(0)
 
@@ -192,7 +193,7 @@ class Attempt:
         check_input(request)  # a person may have enqueued it
         if chain.refers_back(request):
             request = await self._read(
-                lambda conn: chain.complete(conn, request, principal=claimed.principal)
+                lambda conn: chain.expand(conn, request, principal=claimed.principal)
             )
         if claimed.resumed:
             return await self._resume(request)
@@ -206,16 +207,16 @@ class Attempt:
         events = await self._read_previous()
         self._log.append(self._envelope.resume([(event.type, event.body) for event in events]))
         conversation_id = self._context.conversation_id
-        recover = self._bench.agent.on_recovery.handler
+        recover = self._shared.agent.on_recovery.handler
         if recover is None:
             return resumed_request(
                 request,
                 conversation_id=conversation_id,
                 events=[(event.attempt, event.type, event.body) for event in events],
-                max_bytes=self._bench.settings.recovery_max_bytes,
+                max_bytes=self._shared.settings.recovery_max_bytes,
             )
         rotated = AgentRequest(with_conversation(request, conversation_id))
-        recovered = await call.returned(recover, rotated, self._context)
+        recovered = await call.for_result(recover, rotated, self._context)
         return dict(rotated if recovered is None else recovered)
 
     async def _read_previous(self) -> list[Event]:
@@ -229,7 +230,7 @@ class Attempt:
         """What the query answers; an outage of the database is not the handler's failure."""
         while True:
             try:
-                async with self._bench.pool.connection() as conn:
+                async with self._shared.pool.connection() as conn:
                     return await query(conn)
             except Exception as exc:
                 if not connections.is_outage(exc):
@@ -253,7 +254,7 @@ class Attempt:
         self._ending = True
         try:
             if self._reason == "release":
-                await self._log.settled()
+                await self._log.flushed()
             elif self._reason != "lost" and not isinstance(failure, LeaseLost):
                 await self._finish(failure)
         finally:
@@ -287,7 +288,7 @@ class Attempt:
         if self._reason == "cancel":
             return self._envelope.cancel()
         if self._reason == "timeout":
-            seconds = self._bench.settings.task_timeout_seconds
+            seconds = self._shared.settings.task_timeout_seconds
             log(logger, logging.WARNING, LogEvent.ATTEMPT_TIMED_OUT, **self._named)
             return self._envelope.fail("task_timeout", f"Task timed out after {seconds:g} s.")
         if failure is None:
@@ -298,7 +299,7 @@ class Attempt:
         if isinstance(failure, InvalidRequest):
             return self._envelope.fail("invalid_request", str(failure))
         # What an exception says may be a secret; what it is helps, and the log has the rest.
-        raised = failure.reason if isinstance(failure, call.Quit) else failure
+        raised = failure.raised if isinstance(failure, call.Quit) else failure
         return self._envelope.fail(
             "server_error", f"The agent failed with {type(raised).__name__}."
         )

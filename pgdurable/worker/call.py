@@ -29,17 +29,17 @@ T = TypeVar("T")
 class Quit(Exception):
     """The handler has raised what is meant to end a task or a process: it ends the attempt."""
 
-    def __init__(self, reason: BaseException) -> None:
-        super().__init__(f"the handler raised {reason!r}")
-        self.reason = self.__cause__ = reason  # the log shows where it was raised
+    def __init__(self, raised: BaseException) -> None:
+        super().__init__(f"the handler raised {raised!r}")
+        self.raised = self.__cause__ = raised  # the log shows where it was raised
 
 
 # How far a sync generator may be ahead of the log.
 AHEAD = 64
 
 
-async def returned(handler: Handler, request: AgentRequest, context: Context) -> Any:
-    """What the handler returns; awaited, if it is awaitable."""
+async def for_result(handler: Handler, request: AgentRequest, context: Context) -> Any:
+    """Call the handler for what it returns; awaited, if it is awaitable."""
     if handler.is_async:
         value = handler(request, context)
     else:
@@ -47,14 +47,14 @@ async def returned(handler: Handler, request: AgentRequest, context: Context) ->
     return await value if inspect.isawaitable(value) else value
 
 
-async def yielded(
+async def for_values(
     handler: Handler, request: AgentRequest, context: Context
 ) -> AsyncGenerator[Any, None]:
-    """Everything the handler yields, whether it is a generator or returns an iterable."""
+    """Call the handler for all it yields, whether it is a generator or returns an iterable."""
     if _makes_generator(handler):
         value = handler(request, context)
     else:
-        value = await returned(handler, request, context)
+        value = await for_result(handler, request, context)
     if isinstance(value, AsyncIterable):
         async with _closing(value) as items:
             async for item in items:
@@ -88,7 +88,7 @@ async def _in_thread(function: Callable[[], T]) -> T:
     future: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
 
-    def settle(value: Any, error: BaseException | None) -> None:
+    def deliver(value: Any, error: BaseException | None) -> None:
         if future.done():
             return
         if error is None:
@@ -107,7 +107,7 @@ async def _in_thread(function: Callable[[], T]) -> T:
         except BaseException as exc:  # in a task, SystemExit would end the event loop
             error = Quit(exc)
         with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
-            loop.call_soon_threadsafe(settle, value, error)
+            loop.call_soon_threadsafe(deliver, value, error)
 
     threading.Thread(target=work, name="pgdurable-handler", daemon=True).start()
     return await future

@@ -75,7 +75,7 @@ class Heartbeat:
         if self._thread.is_alive():
             self._thread.join(timeout)
 
-    def hold(self, response_id: str, attempt: int) -> None:
+    def keep(self, response_id: str, attempt: int) -> None:
         """Renew this lease from now on."""
         with self._lock:
             self._attempts[response_id] = attempt

@@ -25,7 +25,7 @@ from pgdurable.events.wake import WORK, Waker
 from pgdurable.events.writer import Stop
 from pgdurable.logs import LogEvent, log
 from pgdurable.models import ClaimedResponse, NewEvent
-from pgdurable.worker.attempt import Attempt, Bench
+from pgdurable.worker.attempt import Attempt, Shared
 from pgdurable.worker.lease import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -47,9 +47,9 @@ def new_worker_id() -> str:
 class Worker:
     """Runs attempts, `settings.concurrency` of them at a time."""
 
-    def __init__(self, bench: Bench, *, dsn: str, waker: Waker) -> None:
-        self._bench = bench
-        self._settings = bench.settings
+    def __init__(self, shared: Shared, *, dsn: str, waker: Waker) -> None:
+        self._shared = shared
+        self._settings = shared.settings
         self._waker = waker
         self._lease = timedelta(seconds=self._settings.heartbeat_stale_threshold_seconds)
         self._claims = connections.OwnConnection(dsn, name="pgdurable claims")
@@ -63,7 +63,7 @@ class Worker:
         self._scan_from = 0.0
         self._heartbeat = Heartbeat(
             dsn,
-            worker_id=bench.worker_id,
+            worker_id=shared.worker_id,
             interval=timedelta(seconds=self._settings.heartbeat_interval_seconds),
             lease=self._lease,
             on_stop=self._on_stop,
@@ -104,22 +104,22 @@ class Worker:
             logger,
             logging.INFO,
             LogEvent.WORKER_DRAINING,
-            worker_id=self._bench.worker_id,
+            worker_id=self._shared.worker_id,
             in_progress=len(self._attempts),
         )
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(settings.drain_timeout_seconds):
                 async with self._claiming:  # a claim that is under way still counts
                     pass
-                await asyncio.gather(*[held.ended() for held in self._attempts.values()])
+                await asyncio.gather(*[attempt.ended() for attempt in self._attempts.values()])
         handing_back = asyncio.ensure_future(self._hand_back())
         await asyncio.wait([handing_back], timeout=settings.cleanup_timeout_seconds)
-        await connections.ended(handing_back)
+        await connections.cancel_and_wait(handing_back)
         for attempt in list(self._attempts.values()):
             attempt.forsake()
         self._heartbeat.stop(timeout=1.0)
         await self._claims.close()
-        log(logger, logging.INFO, LogEvent.WORKER_STOPPED, worker_id=self._bench.worker_id)
+        log(logger, logging.INFO, LogEvent.WORKER_STOPPED, worker_id=self._shared.worker_id)
 
     async def _hand_back(self) -> None:
         attempts = list(self._attempts.values())
@@ -129,11 +129,11 @@ class Worker:
             # One that cannot end, because its handler or its row is stuck, keeps nobody else.
             ending = [asyncio.ensure_future(attempt.ended()) for attempt in attempts]
             await asyncio.wait(ending, timeout=self._settings.cleanup_timeout_seconds / 2)
-            await connections.ended(*ending)
+            await connections.cancel_and_wait(*ending)
         try:
             await self._release({a.response_id: a.attempt for a in attempts if a.released})
             await queries.unregister_worker(
-                await self._claims.get(), worker_id=self._bench.worker_id
+                await self._claims.get(), worker_id=self._shared.worker_id
             )
         except Exception as exc:
             # Nothing is lost: leases expire, and another worker takes over.
@@ -161,7 +161,7 @@ class Worker:
                 logging.INFO,
                 LogEvent.RESPONSE_RELEASED,
                 response_id=result.response_id,
-                worker_id=self._bench.worker_id,
+                worker_id=self._shared.worker_id,
                 outcome=result.outcome,
             )
         await queries.wake(conn, channel=WORK, ids=list(released))
@@ -203,12 +203,12 @@ class Worker:
 
     async def _register(self) -> None:
         await self._introduce()
-        log(logger, logging.INFO, LogEvent.WORKER_STARTED, worker_id=self._bench.worker_id)
+        log(logger, logging.INFO, LogEvent.WORKER_STARTED, worker_id=self._shared.worker_id)
 
     async def _introduce(self) -> None:
         await queries.register_worker(
             await self._claims.get(),
-            worker_id=self._bench.worker_id,
+            worker_id=self._shared.worker_id,
             host=socket.gethostname(),
             pid=os.getpid(),
             queues=[self._settings.queue],
@@ -225,7 +225,7 @@ class Worker:
                     return
                 claimed = await queries.claim_responses(
                     await self._claims.get(),
-                    worker_id=self._bench.worker_id,
+                    worker_id=self._shared.worker_id,
                     queues=[self._settings.queue],
                     limit=limit,
                     lease=self._lease,
@@ -245,7 +245,7 @@ class Worker:
             try:
                 claimed = await queries.take_over_responses(
                     await self._claims.get(),
-                    worker_id=self._bench.worker_id,
+                    worker_id=self._shared.worker_id,
                     queues=[self._settings.queue],
                     limit=self.free_slots,
                     lease=self._lease,
@@ -274,11 +274,11 @@ class Worker:
                 event,
                 response_id=response.response_id,
                 attempt=response.attempt,
-                worker_id=self._bench.worker_id,
+                worker_id=self._shared.worker_id,
                 status=response.status,
             )
             if response.status.is_terminal:
-                self._bench.hub.news([response.response_id])
+                self._shared.hub.news([response.response_id])
                 continue
             if response.resumed:
                 log(
@@ -296,10 +296,10 @@ class Worker:
         response_id = claimed.response_id
         if (stale := self._attempts.get(response_id)) is not None:
             stale.stop("lost")  # we took it over from ourselves: our heartbeat had failed
-        attempt = Attempt(self._bench, claimed, self._ended)
+        attempt = Attempt(self._shared, claimed, self._ended)
         self._attempts[response_id] = attempt
-        self._heartbeat.hold(response_id, attempt.attempt)
-        hub = self._bench.hub
+        self._heartbeat.keep(response_id, attempt.attempt)
+        hub = self._shared.hub
         hub.own(response_id)
         hub.publish(
             response_id,
@@ -316,8 +316,8 @@ class Worker:
         self._heartbeat.drop(attempt.response_id, attempt.attempt)
         if self._attempts.get(attempt.response_id) is attempt:
             del self._attempts[attempt.response_id]
-            self._bench.hub.disown(attempt.response_id)
-            self._bench.headers.pop(attempt.response_id, None)
+            self._shared.hub.disown(attempt.response_id)
+            self._shared.headers.pop(attempt.response_id, None)
         if self._backlog:
             self._work.set()
 
@@ -328,6 +328,6 @@ class Worker:
             log(logger, logging.ERROR, LogEvent.HANDLER_FAILED, exc_info=exc)
 
     def _on_stop(self, response_id: str, attempt: int, stop: Stop) -> None:
-        held = self._attempts.get(response_id)
-        if held is not None and held.attempt == attempt:
-            held.stop(stop)
+        running = self._attempts.get(response_id)
+        if running is not None and running.attempt == attempt:
+            running.stop(stop)

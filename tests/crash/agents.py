@@ -39,7 +39,7 @@ connections.answered.__wrapped__.__defaults__ = (_answer_seconds,)  # type: igno
 # Looks for expired leases before the heartbeats of the living are back.
 loop.MAX_BACKOFF_SECONDS = _given.pop("scan_backoff_seconds", loop.MAX_BACKOFF_SECONDS)
 if _given.pop("broken_writer", False):
-    writer.Writer._settle = None  # type: ignore[assignment,method-assign]
+    writer.Writer._conclude = None  # type: ignore[assignment,method-assign]
 server = LongRunningAgentServer(agent=agent, **{**QUICK, **_given})
 
 

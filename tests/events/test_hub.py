@@ -32,7 +32,7 @@ async def hub(pool: AsyncConnectionPool) -> AsyncIterator[SharedHub]:
     made = SharedHub(pool)
     reading = asyncio.create_task(made.run())
     yield made
-    await connections.ended(reading)
+    await connections.cancel_and_wait(reading)
 
 
 class SharedHub(Hub):
@@ -119,7 +119,7 @@ async def test_idle_readers_and_those_of_an_own_response_cost_no_query(
     assert await transactions(conn, pool) - before < 20  # of our own, to find out
     assert all(reader.seqs == list(range(2, 102)) for reader in readers)
     for reader in readers:
-        await connections.ended(reader.task)
+        await connections.cancel_and_wait(reader.task)
 
 
 async def test_one_query_a_wake_serves_all_readers(
@@ -143,7 +143,7 @@ async def test_one_query_a_wake_serves_all_readers(
     assert await transactions(conn, pool) - before < ours + wakes
     assert all(reader.seqs == list(range(last[0] + 1)) for reader in readers)
     for reader in readers:
-        await connections.ended(reader.task)
+        await connections.cancel_and_wait(reader.task)
 
 
 async def test_readers_that_come_late_read_by_cursor_and_then_with_the_others(
@@ -164,7 +164,7 @@ async def test_readers_that_come_late_read_by_cursor_and_then_with_the_others(
     assert late[2].seqs == list(range(1501, last + 1))
     assert late[3].seqs == [last - 1, last]
     for reader in [early, *late]:
-        await connections.ended(reader.task)
+        await connections.cancel_and_wait(reader.task)
 
 
 async def test_a_slow_reader_holds_up_nobody_and_still_gets_everything(
@@ -189,7 +189,7 @@ async def test_a_slow_reader_holds_up_nobody_and_still_gets_everything(
     await all_have([slow], last)
     assert slow.seqs == quick.seqs == list(range(last + 1))
     for reader in (slow, quick):
-        await connections.ended(reader.task)
+        await connections.cancel_and_wait(reader.task)
 
 
 async def test_a_feed_with_a_gap_is_read_from_the_table(conn: Conn, hub: SharedHub) -> None:
@@ -207,7 +207,7 @@ async def test_a_feed_with_a_gap_is_read_from_the_table(conn: Conn, hub: SharedH
 
     await all_have([reader], last)
     assert reader.seqs == list(range(last + 1))
-    await connections.ended(reader.task)
+    await connections.cancel_and_wait(reader.task)
 
 
 async def test_a_reader_of_a_lost_response_gets_what_its_new_owner_writes(
@@ -221,7 +221,7 @@ async def test_a_reader_of_a_lost_response_gets_what_its_new_owner_writes(
 
     await all_have([reader], last)
     assert reader.seqs == list(range(last + 1))
-    await connections.ended(reader.task)
+    await connections.cancel_and_wait(reader.task)
 
 
 async def test_readers_end_after_the_terminal_event(conn: Conn, hub: SharedHub) -> None:
@@ -261,7 +261,7 @@ async def test_a_response_that_is_about_to_be_made_does_not_count_as_deleted(
         hub.news()
         await all_have([reader], last)
         assert not unborn.deleted
-    await connections.ended(reader.task)
+    await connections.cancel_and_wait(reader.task)
 
 
 async def test_a_reader_behind_the_buffer_of_a_deleted_response_ends(

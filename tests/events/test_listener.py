@@ -37,7 +37,7 @@ class Heard:
         self._tasks = [asyncio.create_task(room()) for room in (self.waker.run, self.listener.run)]
 
     async def stop(self) -> None:
-        await connections.ended(*self._tasks)
+        await connections.cancel_and_wait(*self._tasks)
 
 
 @pytest.fixture

@@ -50,14 +50,14 @@ async def office(dsn: str) -> AsyncIterator[Office]:
     opened = Office(dsn)
     writing = asyncio.create_task(opened.writer.run())
     yield opened
-    await connections.ended(writing)
+    await connections.cancel_and_wait(writing)
 
 
 async def test_what_is_stored_is_published_and_woken_once(conn: Conn, office: Office) -> None:
     held = await engine.start(conn)
     log = office.log(held)
     log.append([engine.delta("a"), engine.delta("b")])
-    await log.settled()
+    await log.flushed()
     log.append([engine.delta("c")])
     assert await log.finish(engine.terminal())
 
@@ -77,7 +77,7 @@ async def test_nothing_is_published_before_it_is_committed(
         log.append([engine.delta()])
         await wait_until(lambda: "flush_retried" in caplog.text)
         assert (office.published, office.woken) == ([], [])
-    await log.settled()
+    await log.flushed()
     assert len(office.published) == len(office.woken) == 1
 
 
@@ -90,7 +90,7 @@ async def test_a_lost_log_tells_its_attempt_and_nobody_else_and_takes_nothing_mo
     before = await engine.log_of(conn, held.response_id)
     log, ending = office.log(held), office.log(other)
     log.append([engine.delta()])
-    await log.settled()
+    await log.flushed()
 
     assert not await ending.finish(engine.terminal())
     assert office.stops == [(held.response_id, "lost"), (other.response_id, "lost")]
@@ -141,7 +141,7 @@ async def test_a_cancel_is_told_and_what_was_said_before_is_stored(
     await queries.cancel_response(conn, response_id=held.response_id, principal="")
     log = office.log(held)
     log.append([engine.delta()])
-    await log.settled()
+    await log.flushed()
     assert office.stops == [(held.response_id, "cancel")]
     assert (await engine.log_of(conn, held.response_id))[-1] == Logged(2, 1, engine.delta().type)
 
@@ -155,7 +155,7 @@ async def test_what_postgres_refuses_costs_its_own_response_only(
     logs = [office.log(response) for response in held]
     for number, log in enumerate(logs):
         log.append([engine.delta() if number != 2 else NewEvent("x", None, body)])
-    await asyncio.gather(*[log.settled() for log in logs])
+    await asyncio.gather(*[log.flushed() for log in logs])
 
     assert [log.lost for log in logs] == [False, False, True, False, False]
     assert office.stops == [(held[2].response_id, "lost")]
@@ -205,5 +205,5 @@ async def test_a_full_buffer_has_room_again_with_the_next_flush(
     async with asyncio.timeout(30):
         await office.writer.room()
     assert not office.writer.full
-    await log.settled()
+    await log.flushed()
     assert office.published == [(log.response_id, 1, 2, 3)]

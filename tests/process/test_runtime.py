@@ -124,7 +124,7 @@ async def test_what_postgres_refuses_of_many_posts_costs_none_of_the_others(
     await wait_until(lambda: enqueuer.waiting == 5)
     running = asyncio.create_task(enqueuer.run())
     answers = await asyncio.gather(*asked, return_exceptions=True)
-    await connections.ended(running)
+    await connections.cancel_and_wait(running)
 
     assert isinstance(answers.pop(2), psycopg.DataError)
     del posts[2]

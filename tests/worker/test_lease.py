@@ -55,7 +55,7 @@ async def test_a_lease_is_renewed_until_this_attempt_of_it_is_dropped(
 ) -> None:
     held, other = await engine.start(conn), await engine.start(conn)
     for response in (held, other):
-        ward.heartbeat.hold(response.response_id, response.attempt)
+        ward.heartbeat.keep(response.response_id, response.attempt)
     ward.heartbeat.drop(held.response_id, held.attempt - 1)  # it had lost it to itself
     await renewed(conn, held)
     ward.heartbeat.drop(held.response_id, held.attempt)
@@ -75,7 +75,7 @@ async def test_an_attempt_is_told_that_it_is_over_or_should_be(
     await engine.take_over(conn, "b")
     cancelled = await engine.start(conn)
     await queries.cancel_response(conn, response_id=cancelled.response_id, principal="")
-    ward.heartbeat.hold(lost.response_id, lost.attempt)
+    ward.heartbeat.keep(lost.response_id, lost.attempt)
     ward.heartbeat.ask(cancelled.response_id, cancelled.attempt)
     await wait_until(lambda: len({said[0] for said in ward.stops}) == 2)
     assert set(ward.stops) == {

@@ -26,13 +26,13 @@ from pgdurable.server.view.marker import ResumeAsProgress
 from pgdurable.server.view.pairs import paired
 from pgdurable.server.view.tools import Tooling
 
-__all__ = ["Entry", "Projection", "Settings", "project_response"]
+__all__ = ["Projection", "Settings", "StoredEvent", "project_response"]
 
 Text = TypeVar("Text", bound=str)
 
 
-class Entry(Protocol):
-    """A stored event."""
+class StoredEvent(Protocol):
+    """An event as it comes from the log."""
 
     @property
     def seq(self) -> int: ...
@@ -78,10 +78,10 @@ class Projection:
             ResumeAsProgress(response_id) if settings.resume_marker == "in_progress" else None
         )
 
-    def project(self, entries: Sequence[Entry]) -> list[tuple[int, bytes]]:
-        """The (seq, body) that these entries allow to go out now; often none, sometimes many."""
+    def project(self, stored: Sequence[StoredEvent]) -> list[tuple[int, bytes]]:
+        """The (seq, body) that these events allow to go out now; often none, sometimes many."""
         events: Iterable[SeenEvent] = [
-            SeenEvent(entry.seq, entry.type, entry.body) for entry in entries
+            SeenEvent(event.seq, event.type, event.body) for event in stored
         ]
         if self._tools is not None:
             events = [ready for event in events for ready in self._tools.take(event)]
