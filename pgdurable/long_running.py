@@ -25,6 +25,7 @@ from pgdurable.server import Options, make_app
 logger = logging.getLogger(__name__)
 
 AGENT_TYPE = "ResponsesAgent"
+_DEFAULTS = LongRunningSettings()
 
 
 class LongRunningAgentServer:
@@ -46,12 +47,12 @@ class LongRunningAgentServer:
         db_autoscaling_endpoint: str | None = None,
         db_project: str | None = None,
         db_branch: str | None = None,
-        task_timeout_seconds: float = 3600.0,
-        poll_interval_seconds: float = 1.0,
-        db_statement_timeout_ms: int = 5000,
-        cleanup_timeout_seconds: float = 7.0,
-        heartbeat_interval_seconds: float = 3.0,
-        heartbeat_stale_threshold_seconds: float = 10.0,
+        task_timeout_seconds: float = _DEFAULTS.task_timeout_seconds,
+        poll_interval_seconds: float = _DEFAULTS.poll_interval_seconds,
+        db_statement_timeout_ms: int = _DEFAULTS.db_statement_timeout_ms,
+        cleanup_timeout_seconds: float = _DEFAULTS.cleanup_timeout_seconds,
+        heartbeat_interval_seconds: float = _DEFAULTS.heartbeat_interval_seconds,
+        heartbeat_stale_threshold_seconds: float = _DEFAULTS.heartbeat_stale_threshold_seconds,
         dsn: str | None = None,
         listen_dsn: str | None = None,
         agent: Agent | None = None,
