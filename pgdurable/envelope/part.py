@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -10,13 +10,19 @@ from pgdurable.envelope.kinds import ANNOTATION_ADDED, CLOSINGS, OPENINGS, TEXT,
 from pgdurable.envelope.plain import split_delta
 from pgdurable.models import NewEvent
 
-if TYPE_CHECKING:
-    from pgdurable.envelope.item import Item
-
 
 def new_event(kind: str, fields: dict[str, Any], item_id: str | None = None) -> NewEvent:
     """An event whose body has its type first."""
     return NewEvent(kind, item_id, orjson.dumps({"type": kind, **fields}))
+
+
+class Owner(Protocol):
+    """The item a part belongs to, as far as the part needs it: its names, and what is declared."""
+
+    id: str
+    index: int
+    announced: bool
+    declared: dict[str, Any]
 
 
 class Part:
@@ -40,7 +46,7 @@ class Part:
         "text",
     )
 
-    def __init__(self, item: Item, kind: Kind, index: int) -> None:
+    def __init__(self, item: Owner, kind: Kind, index: int) -> None:
         self.item = item
         self.kind = kind
         self.index = index
@@ -166,7 +172,7 @@ class Opaque:
 
     __slots__ = ("closed", "declared", "index", "item")
 
-    def __init__(self, item: Item, declared: dict[str, Any], index: int) -> None:
+    def __init__(self, item: Owner, declared: dict[str, Any], index: int) -> None:
         self.item = item
         self.declared = declared
         self.index = index
