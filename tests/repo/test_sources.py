@@ -49,3 +49,14 @@ def test_no_file_says(what: str) -> None:
                 said.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
     assert read > 20
     assert said == []
+
+
+def test_the_events_of_a_stream_are_named_once() -> None:
+    homes = {"pgdurable/models.py", "pgdurable/envelope/kinds.py"}
+    name = re.compile(r"""["']response\.[a-z_.]+["']""")
+    said = {
+        str(path.relative_to(ROOT)): found
+        for path in (ROOT / "pgdurable").rglob("*.py")
+        if (found := name.findall(path.read_text("utf-8")))
+    }
+    assert said.keys() == homes, "elsewhere, import the names from there"
