@@ -70,6 +70,10 @@ class Log:
         self._waiting: list[asyncio.Future[None]] = []
 
     @property
+    def key(self) -> tuple[str, int]:
+        return self.response_id, self.attempt
+
+    @property
     def named(self) -> dict[str, Any]:
         return {"response_id": self.response_id, "attempt": self.attempt}
 
@@ -266,7 +270,7 @@ class Writer:
 
     async def _without_held(self, batch: list[_Share], exc: Exception) -> list[_Share]:
         """What is left of the batch without the responses whose rows somebody holds."""
-        attempts = [(share.log.response_id, share.log.attempt) for share in batch]
+        attempts = [share.log.key for share in batch]
         try:
             held = await queries.held_responses(
                 await self._conn.get(), attempts=attempts, lease=self._lease
@@ -317,17 +321,9 @@ class Writer:
     async def _write(self, conn: connections.OwnConnection, batch: list[_Share]) -> list[str]:
         if len(batch) == 1 and batch[0].bytes > MAX_MESSAGE_BYTES:
             raise psycopg.errors.ProgramLimitExceeded(f"{batch[0].bytes} bytes at once")
-        appends = [
-            Append(share.log.response_id, share.log.attempt, share.last_seq, share.events)
-            for share in batch
-        ]
+        appends = [Append(*share.log.key, share.last_seq, share.events) for share in batch]
         finishes = [
-            Finish(
-                share.log.response_id,
-                share.log.attempt,
-                share.last_seq + len(share.events),
-                share.terminal,
-            )
+            Finish(*share.log.key, share.last_seq + len(share.events), share.terminal)
             for share in batch
             if share.terminal is not None
         ]
