@@ -7,11 +7,12 @@ Pure: values in, values out. Reading order:
     shapes   items as authors write them             ledger  all items of an attempt
     results  what an invoke handler returns          intake  a handler's events, family by family
     orphans  what earlier attempts left open         ending  usage, outcome, the terminal event
+    response the response object
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -39,7 +40,7 @@ _ANNOTATIONS: Final = frozenset(
 class Envelope:
     """One attempt's stream: feed it what the handler yields, store what it returns.
 
-    `base` is the response object's fixed part (id, object, created_at, and the echoed fields).
+    `created_at` is in seconds since 1970, `fields` are what the response echoes of its request.
     `transform` is applied to every event of the handler, as a dict, before anything else.
     Event 0 and `response.in_progress` are not ours: SQL writes them.
     """
@@ -48,14 +49,15 @@ class Envelope:
         self,
         response_id: str,
         *,
-        base: dict[str, Any],
+        created_at: int,
         attempt: int,
+        fields: Mapping[str, Any],
         transform: Transform | None = None,
     ) -> None:
         self._response_id = response_id
         self._transform = transform
         self._ledger = Ledger(response_id)
-        self._ending = Ending(response_id, base, attempt)
+        self._ending = Ending(response_id, created_at, attempt, fields)
         self._intake = Intake(self._ledger, self._ending)
         self._size = 0
         self._hot: Part | None = None

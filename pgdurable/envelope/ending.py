@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -9,23 +10,9 @@ import orjson
 from pgdurable.envelope.kinds import INNER_TERMINAL
 from pgdurable.envelope.part import new_event
 from pgdurable.envelope.plain import clean_text, plain
+from pgdurable.envelope.response import response_object
 from pgdurable.errors import InvalidEvent
 from pgdurable.models import TERMINAL_TYPES, NewEvent, Status, Terminal
-
-_OWN: Final = frozenset(
-    {
-        "id",
-        "object",
-        "created_at",
-        "status",
-        "attempt_number",
-        "error",
-        "incomplete_details",
-        "output",
-        "usage",
-    }
-)
-"""Keys of the response object that are ours; everything else in it comes from `base`."""
 
 _MAX_COUNT: Final = (1 << 63) - 1
 
@@ -37,10 +24,13 @@ class Ending:
     own word, said through annotate(), beats an inner model's.
     """
 
-    def __init__(self, response_id: str, base: dict[str, Any], attempt: int) -> None:
+    def __init__(
+        self, response_id: str, created_at: int, attempt: int, fields: Mapping[str, Any]
+    ) -> None:
         self._response_id = response_id
-        self._base = base
+        self._created_at = created_at
         self._attempt = attempt
+        self._sent = fields
         self._usage: dict[str, Any] | None = None
         self._inner: dict[str, Any] = {}
         self._annotated: dict[str, Any] = {}
@@ -121,26 +111,23 @@ class Ending:
             details = {"reason": "cancelled"}
         elif status is Status.INCOMPLETE:
             details = self._annotated.get("incomplete_details") or self._details
-        response = {
-            "id": self._response_id,
-            "object": self._base.get("object", "response"),
-            "created_at": self._base.get("created_at"),
-            "status": status.value,
-            "attempt_number": self._attempt,
-            "error": self._error if status is Status.FAILED else None,
-            "incomplete_details": details,
-            "output": [orjson.Fragment(body) for _, body in sorted(output)],
-            **self._fields(),
-        }
-        usage = self._annotated.get("usage") or self._usage
-        if usage is not None:
-            response["usage"] = usage
+        response = response_object(
+            self._response_id,
+            self._created_at,
+            status,
+            self._attempt,
+            self._fields(),
+            error=self._error if status is Status.FAILED else None,
+            incomplete_details=details,
+            output=[orjson.Fragment(body) for _, body in sorted(output)],
+            usage=self._annotated.get("usage") or self._usage,
+        )
         return Terminal(status, new_event(TERMINAL_TYPES[status], {"response": response}))
 
     def _fields(self) -> dict[str, Any]:
         said = {k: v for k, v in self._annotated.items() if k in ("custom_outputs", "model")}
-        fields = {k: v for k, v in self._base.items() if k not in _OWN} | self._inner | said
-        sent = self._base.get("metadata")
+        fields = {**self._sent, **self._inner, **said}
+        sent = self._sent.get("metadata")
         metadata = dict(sent) if isinstance(sent, dict) else {}
         metadata |= self._inner.get("metadata", {}) | self._annotated.get("metadata", {})
         if self.trace_id is not None:

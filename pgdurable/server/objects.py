@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from pgdurable.agent.request import input_items
+from pgdurable.envelope.response import response_object
 from pgdurable.models import ListedResponse, ResponseSnapshot
 
 
@@ -33,17 +34,10 @@ def response_of_row(row: ListedResponse) -> dict[str, Any]:
 
 
 def _unfinished(row: ResponseSnapshot | ListedResponse, output: list[Any]) -> dict[str, Any]:
-    return {
-        "id": row.response_id,
-        "object": "response",
-        "created_at": row.created_at,
-        "status": row.status,
-        "attempt_number": row.attempt,
-        "error": None,
-        "incomplete_details": None,
-        "output": output,
-        **orjson.loads(row.fields),
-    }
+    fields = orjson.loads(row.fields)
+    return response_object(
+        row.response_id, row.created_at, row.status, row.attempt, fields, output=output
+    )
 
 
 def listed_input_items(response_id: str, request: bytes) -> list[dict[str, Any]]:

@@ -108,7 +108,7 @@ async def _encoder(request: web.Request, response_id: str, cursor: int, view: Vi
     """How a batch becomes bytes: the shared frames, unless this reader wants something else."""
     if view.projection.is_identity:
         return _with_ids if view.event_ids else _shared
-    projected = Projection(response_id, view.projection, label=view.label, after=cursor)
+    projected = Projection(view.projection, label=view.label, after=cursor)
     async for batch in runtime_of(request).hub.replay(response_id, until=cursor):
         projected.project(batch)  # what it has seen before decides how it goes on
     return lambda batch: sse.frames(response_id, projected.project(batch), event_ids=view.event_ids)

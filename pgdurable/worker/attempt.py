@@ -83,8 +83,9 @@ class Attempt:
         )
         self._envelope = Envelope(
             claimed.response_id,
-            base=_response_base(claimed),
+            created_at=claimed.created_at,
             attempt=claimed.attempt,
+            fields=_fields(claimed),
             transform=shared.transform,
         )
         self._on_ended = on_ended
@@ -123,9 +124,7 @@ class Attempt:
         self._reason = reason if first or reason == "lost" else self._reason
         if reason == "lost":
             log(logger, logging.WARNING, LogEvent.LEASE_LOST, **self._named)
-            self._shared.hub.disown(
-                self.response_id
-            )  # its readers want the successor's events
+            self._shared.hub.disown(self.response_id)  # its readers want the successor's events
         if first:
             self._context.request_cancel()
             if self._task is not None:
@@ -311,16 +310,11 @@ class Attempt:
             self._abandoning = asyncio.ensure_future(self._end(None))
 
 
-def _response_base(claimed: ClaimedResponse) -> dict[str, Any]:
-    base = {
-        "id": claimed.response_id,
-        "object": "response",
-        "created_at": claimed.created_at,
-    }
+def _fields(claimed: ClaimedResponse) -> dict[str, Any]:
     try:
-        return base | _parsed(claimed.fields)
+        return _parsed(claimed.fields)
     except InvalidRequest:
-        return base  # the request holds the same, and fails the attempt
+        return {}  # the request holds the same, and fails the attempt
 
 
 def _parsed(body: bytes | None) -> dict[str, Any]:

@@ -8,13 +8,12 @@ from typing import Any
 import orjson
 
 from pgdurable.envelope import Envelope
+from pgdurable.envelope.response import response_object
 from pgdurable.models import NewEvent, Status, Terminal
 
 RESPONSE_ID = "resp_" + "0" * 32
-BASE: dict[str, Any] = {
-    "id": RESPONSE_ID,
-    "object": "response",
-    "created_at": 1_760_000_000,
+CREATED_AT = 1_760_000_000
+FIELDS: dict[str, Any] = {
     "background": True,
     "model": "agent",
     "metadata": {"from": "request"},
@@ -35,7 +34,7 @@ class Log:
         self.attempt = 0
         self.status: Status | None = None
         self._transform = transform
-        self._lifecycle("response.created", "queued")
+        self._lifecycle("response.created", Status.QUEUED)
         self.start()
 
     def start(self) -> Envelope:
@@ -43,12 +42,16 @@ class Log:
         self.attempt += 1
         previous = self.stored[:]
         if self.attempt == 1:
-            self._lifecycle("response.in_progress", "in_progress")
+            self._lifecycle("response.in_progress", Status.IN_PROGRESS)
         else:
             resumed = {"attempt": self.attempt, "from_seq": len(self.stored)}
             self._write("response.resumed", {**resumed, "conversation_id": RESPONSE_ID})
         self.envelope = Envelope(
-            RESPONSE_ID, base=BASE, attempt=self.attempt, transform=self._transform
+            RESPONSE_ID,
+            created_at=CREATED_AT,
+            attempt=self.attempt,
+            fields=FIELDS,
+            transform=self._transform,
         )
         if self.attempt > 1:
             self.store(self.envelope.resume(previous))
@@ -96,9 +99,9 @@ class Log:
         """The stream's event types without `response.` and without the lifecycle's head."""
         return [kind.removeprefix("response.") for kind, _ in self.stored[2:]]
 
-    def _lifecycle(self, kind: str, status: str) -> None:
-        head = {"status": status, "attempt_number": self.attempt, "error": None}
-        self._write(kind, {"response": {**BASE, **head, "incomplete_details": None, "output": []}})
+    def _lifecycle(self, kind: str, status: Status) -> None:
+        response = response_object(RESPONSE_ID, CREATED_AT, status, self.attempt, FIELDS)
+        self._write(kind, {"response": response})
 
     def _write(self, kind: str, fields: Event) -> None:
         self.stored.append((kind, orjson.dumps({"type": kind, **fields})))

@@ -10,7 +10,7 @@ import pytest
 from pgdurable.envelope import Envelope
 from pgdurable.errors import InvalidEvent
 from pgdurable.models import Status
-from tests.envelope.log import BASE, RESPONSE_ID, Log
+from tests.envelope.log import FIELDS, RESPONSE_ID, Log
 from tests.support.grammar import check_stream
 
 DETAILS = {
@@ -33,7 +33,7 @@ def test_a_completed_response_carries_the_full_object() -> None:
         "incomplete_details",
         "output",
     ]
-    assert BASE.items() <= response.items()
+    assert FIELDS.items() <= response.items()
     assert response["status"] == "completed" and response["attempt_number"] == 1
     assert response["error"] is None and "usage" not in response
     assert set(log.events[-1]) == {"type", "response", "sequence_number", "response_id"}
@@ -182,7 +182,7 @@ def test_an_annotated_reason_makes_the_response_incomplete() -> None:
 
 
 def test_metadata_that_no_client_could_send_is_dropped() -> None:
-    envelope = Envelope("resp_1", base={"metadata": 3}, attempt=1)
+    envelope = Envelope("resp_1", created_at=0, attempt=1, fields={"metadata": 3})
     _, terminal = envelope.complete()
     assert orjson.loads(terminal.event.body)["response"]["metadata"] == {}
 

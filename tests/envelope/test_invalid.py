@@ -128,7 +128,7 @@ def test_text_has_no_limit_because_it_is_split() -> None:
 
 
 def test_an_output_without_end_ends() -> None:
-    envelope = Envelope("resp_x", base={}, attempt=1)
+    envelope = Envelope("resp_x", created_at=0, attempt=1, fields={})
     piece = "x" * MAX_EVENT_BYTES
     for _ in range(MAX_OUTPUT_BYTES // MAX_EVENT_BYTES):
         envelope.feed(piece)
@@ -139,7 +139,7 @@ def test_an_output_without_end_ends() -> None:
 
 @pytest.mark.parametrize("kind", ["text", "delta", "item"])
 def test_a_text_that_is_too_long_changes_nothing(kind: str) -> None:
-    envelope = Envelope("resp_x", base={}, attempt=1)
+    envelope = Envelope("resp_x", created_at=0, attempt=1, fields={})
     text = "x" * (MAX_OUTPUT_BYTES + 1)
     item = {"type": "function_call", "name": "f", "call_id": "c", "arguments": text}
     yielded = {"text": text, "delta": delta(text), "item": done(item)}[kind]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pgdurable.errors import InvalidEvent, InvalidRequest
 from pgdurable.server.view import Projection, Settings, project_response
-from tests.envelope.log import RESPONSE_ID, Log
+from tests.envelope.log import Log
 from tests.envelope.test_openai_accumulator import served
 from tests.envelope.yields import yields, yields_and_errors
 from tests.support.grammar import check_stream
@@ -83,7 +83,7 @@ def stored(log: Log) -> list[Stored]:
 
 
 def projected(log: Log, wanted: Settings, *, after: int = -1) -> list[Json]:
-    projection = Projection(RESPONSE_ID, wanted, after=after)
+    projection = Projection(wanted, after=after)
     return [
         {**orjson.loads(body), "sequence_number": seq}
         for entry in stored(log)
@@ -131,7 +131,7 @@ def test_how_events_are_batched_changes_nothing(
     attempts: list[list[object]], wanted: Settings, size: int
 ) -> None:
     entries = stored(log_of(attempts))
-    one, many = Projection(RESPONSE_ID, wanted), Projection(RESPONSE_ID, wanted)
+    one, many = Projection(wanted), Projection(wanted)
     batches = [entries[start : start + size] for start in range(0, len(entries), size)]
 
     assert [event for batch in batches for event in many.project(batch)] == one.project(entries)
@@ -224,7 +224,7 @@ def test_a_call_that_nobody_executes_stays_the_clients() -> None:
 
 def test_the_stream_waits_at_a_call_and_goes_on_at_its_output() -> None:
     log = log_of([[call(1), call(2), "Meanwhile. ", result(2), result(1), "Done."]])
-    projection = Projection(RESPONSE_ID, MCP)
+    projection = Projection(MCP)
     out = [[seq for seq, _ in projection.project([entry])] for entry in stored(log)]
     closed = [n for n, e in enumerate(stored(log)) if e.type == "response.output_item.done"]
     first_call, last_output = closed[0] - 3, closed[4]
@@ -248,7 +248,7 @@ def test_the_stream_does_not_wait_for_the_output_of_a_call_whose_attempt_is_dead
     log = log_of([[call(1)], ["again"]])
     entries = stored(log)
     resumed = [entry.type for entry in entries].index("response.resumed")
-    shown = Projection(RESPONSE_ID, MCP).project(entries[: resumed + 1])
+    shown = Projection(MCP).project(entries[: resumed + 1])
     assert [seq for seq, _ in shown] == list(range(resumed + 1))
 
 
@@ -286,9 +286,7 @@ def test_without_a_projection_nothing_is_changed() -> None:
     entries = stored(log)
 
     assert Settings().is_identity and not MCP.is_identity and not MARKER.is_identity
-    assert Projection(RESPONSE_ID, Settings()).project(entries) == [
-        (entry.seq, entry.body) for entry in entries
-    ]
+    assert Projection(Settings()).project(entries) == [(entry.seq, entry.body) for entry in entries]
     assert project_response({"output": [1]}, Settings()) == {"output": [1]}
 
 

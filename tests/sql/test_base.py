@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import orjson
 import psycopg
 import pytest
 
+from pgdurable.envelope.response import response_object
+from pgdurable.models import Status
 from tests.support.clock import Clock
 from tests.support.engine import Conn, new_id, value
 
@@ -92,14 +95,16 @@ async def test_a_lifecycle_event_is_spliced_and_copies_the_fields_as_they_stand(
     )
 
 
-async def test_a_lifecycle_event_takes_an_error_and_an_output(db: Conn) -> None:
-    made = orjson.loads(
-        await value(
-            db,
-            "select pgdurable._lifecycle_event('response.failed', 'resp_1', now(), 'failed', 2,"
-            """ '{}', '{"code":"x"}', null, '[{"id":"msg_1"}]')::text""",
-        )
+async def test_a_lifecycle_event_holds_the_object_that_python_makes(db: Conn) -> None:
+    told: dict[str, Any] = {"error": {"code": "x"}, "incomplete_details": {"reason": "cancelled"}}
+    fields = {"model": "m", "metadata": {"a": "b"}}
+    made = await value(
+        db,
+        "select pgdurable._lifecycle_event('response.failed', 'resp_1',"
+        " timestamptz '2026-01-02 03:04:05.9Z', 'failed', 2, %s, %s, %s, %s)::text",
+        *[orjson.dumps(part).decode() for part in (fields, *told.values(), [{"id": "msg_1"}])],
     )
-    assert made["response"]["error"] == {"code": "x"}
-    assert made["response"]["output"] == [{"id": "msg_1"}]
-    assert made["response"]["attempt_number"] == 2
+    response = response_object(
+        "resp_1", 1767323045, Status.FAILED, 2, fields, output=[{"id": "msg_1"}], **told
+    )
+    assert made == orjson.dumps({"type": "response.failed", "response": response}).decode()

@@ -69,14 +69,10 @@ class Projection:
     first: they decide how it goes on, and nothing at or below the cursor comes out again.
     """
 
-    def __init__(
-        self, response_id: str, settings: Settings, *, label: str = "agent", after: int = -1
-    ) -> None:
+    def __init__(self, settings: Settings, *, label: str = "agent", after: int = -1) -> None:
         self._after = after
         self._tools = Tooling(label) if settings.tools == "mcp_call" else None
-        self._marker = (
-            ResumeAsProgress(response_id) if settings.resume_marker == "in_progress" else None
-        )
+        self._marker = ResumeAsProgress() if settings.resume_marker == "in_progress" else None
 
     def project(self, stored: Sequence[StoredEvent]) -> list[tuple[int, bytes]]:
         """The (seq, body) that these events allow to go out now; often none, sometimes many."""

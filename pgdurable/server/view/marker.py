@@ -9,6 +9,8 @@ import orjson
 from pgdurable.envelope.kinds import CREATED, IN_PROGRESS, ITEM_ADDED, ITEM_DONE, RESUMED
 from pgdurable.envelope.ledger import Ledger
 from pgdurable.envelope.orphans import close_orphans
+from pgdurable.envelope.response import response_object
+from pgdurable.models import Status
 from pgdurable.server.view.events import Json, SeenEvent
 
 
@@ -19,8 +21,8 @@ class ResumeAsProgress:
     are open there are closed after it: so it holds those too, as they will be closed.
     """
 
-    def __init__(self, response_id: str) -> None:
-        self._response: Json = {"id": response_id, "object": "response"}
+    def __init__(self) -> None:
+        self._response: Json = {}
         self._closed: dict[int, Any] = {}
         self._open: set[str] = set()
         self._since: list[tuple[str, bytes]] = []  # from the announcement of the oldest open item
@@ -52,12 +54,14 @@ class ResumeAsProgress:
             if closing.type == ITEM_DONE:
                 done = orjson.loads(closing.body)
                 items[done["output_index"]] = done["item"]
-        response = {
-            **self._response,
-            "status": "in_progress",
-            "attempt_number": attempt,
-            "output": [item for _, item in sorted(items.items())],
-        }
+        response = response_object(
+            self._response["id"],
+            self._response["created_at"],
+            Status.IN_PROGRESS,
+            attempt,
+            self._response,
+            output=[item for _, item in sorted(items.items())],
+        )
         body = {
             "type": IN_PROGRESS,
             "response": response,
