@@ -33,6 +33,16 @@ TERMINAL_TYPES: Final[Mapping[Status, str]] = {
 """The event that ends a response with each status: no client knows a cancelled one."""
 
 
+class WithStatus:
+    """A row whose status, text in Postgres, is a Status here."""
+
+    __slots__ = ()
+    status: Status
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))
+
+
 class NewEvent(NamedTuple):
     """An event on its way into the log; `item_id` is set on closed items only."""
 
@@ -67,7 +77,7 @@ class EnqueuedResponse(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimedResponse:
+class ClaimedResponse(WithStatus):
     """A response that this worker now owns, or (status terminal) that a takeover has ended.
 
     `last_seq` is the number of `event`, which the claim or takeover wrote; `created_at` is in
@@ -89,9 +99,6 @@ class ClaimedResponse:
     resumed: bool
     deadline_at: datetime | None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "status", Status(self.status))
-
 
 class WriteResult(NamedTuple):
     """The answer to an append, finish or release: `ok`, `cancel` or `lost`."""
@@ -110,7 +117,7 @@ class LeaseResult(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ResponseSnapshot:
+class ResponseSnapshot(WithStatus):
     """A response as one query saw it; `items` are the closed ones so far, until it is terminal."""
 
     response_id: str
@@ -126,9 +133,6 @@ class ResponseSnapshot:
     terminal: bytes | None
     items: list[bytes] | None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "status", Status(self.status))
-
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
@@ -140,16 +144,13 @@ class StoredItem:
 
 
 @dataclass(frozen=True, slots=True)
-class ChainLink:
+class ChainLink(WithStatus):
     """One response of a `previous_response_id` chain; `terminal` is its last event, if any."""
 
     response_id: str
     status: Status
     request: bytes
     terminal: bytes | None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "status", Status(self.status))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class ListedResponse:
+class ListedResponse(WithStatus):
     """One row of a page of responses."""
 
     response_id: str
@@ -174,6 +175,3 @@ class ListedResponse:
     created_at: int
     fields: bytes
     terminal: bytes | None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "status", Status(self.status))

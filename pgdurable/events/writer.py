@@ -161,7 +161,7 @@ class _Share(NamedTuple):
         return sum([len(event.body) for event in self.written])
 
 
-def _parts(batch: list[_Share]) -> Iterator[list[_Share]]:
+def _flushes(batch: list[_Share]) -> Iterator[list[_Share]]:
     """The batch in flushes of no more than MAX_FLUSH_BYTES, or of one share."""
     part: list[_Share] = []
     size = 0
@@ -238,7 +238,7 @@ class Writer:
             batch = [share for log_ in logs if (share := log_.take()) is not None]
             self.buffered_events = self.buffered_bytes = 0
             self._room.set()
-            for part in _parts(batch):
+            for part in _flushes(batch):
                 await self._flush(part)
 
     async def _flush(self, batch: list[_Share], *, again: bool = True) -> None:

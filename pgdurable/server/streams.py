@@ -16,7 +16,7 @@ from pgdurable.events import sse
 from pgdurable.events.hub import Entry, Feed
 from pgdurable.logs import LogEvent, log
 from pgdurable.server.keys import options_of, runtime_of
-from pgdurable.server.view import Projection, Settings, project_response
+from pgdurable.server.view import Choices, Projection, project_response
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ REPLAY_EVENTS = 64
 class View:
     """How one reader wants to see a stream; nothing of it is stored."""
 
-    projection: Settings
+    choices: Choices
     label: str
     event_ids: bool = False
     trace_id: bool = False
@@ -40,7 +40,7 @@ class View:
         """From query and headers; raises InvalidRequest."""
         settings = options_of(request).settings
         return cls(
-            projection=Settings.of(
+            choices=Choices.of(
                 request.query, tools=settings.tools, resume_marker=settings.resume_marker
             ),
             label=options_of(request).agent_name,
@@ -50,7 +50,7 @@ class View:
 
     def of_response(self, response: dict[str, Any]) -> dict[str, Any]:
         """A response object as this reader wants to see it."""
-        return project_response(response, self.projection, label=self.label)
+        return project_response(response, self.choices, label=self.label)
 
 
 def wants_trace_id(request: web.Request) -> bool:
@@ -106,9 +106,9 @@ def _followed(request: web.Request, feed: Feed, cursor: int) -> AsyncGenerator[l
 
 async def _encoder(request: web.Request, response_id: str, cursor: int, view: View) -> Any:
     """How a batch becomes bytes: the shared frames, unless this reader wants something else."""
-    if view.projection.is_identity:
+    if view.choices.is_identity:
         return _with_ids if view.event_ids else _shared
-    projected = Projection(view.projection, label=view.label, after=cursor)
+    projected = Projection(view.choices, label=view.label, after=cursor)
     async for batch in runtime_of(request).hub.replay(response_id, until=cursor):
         projected.project(batch)  # what it has seen before decides how it goes on
     return lambda batch: sse.frames(response_id, projected.project(batch), event_ids=view.event_ids)

@@ -71,8 +71,9 @@ def columns(conn: Conn, relation: str) -> dict[str, tuple[str, bool]]:
 
 def fields(model: type) -> dict[str, tuple[Any, bool]]:
     """Name -> type and whether it may be None, in order."""
-    found = {}
-    for name, hint in typing.get_type_hints(model).items():
+    found, hints = {}, typing.get_type_hints(model)
+    for name in model.__annotations__:
+        hint = hints[name]
         parts = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) else {hint}
         (kind,) = parts - {type(None)}
         found[name] = (kind, type(None) in parts)

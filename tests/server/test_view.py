@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgdurable.errors import InvalidEvent, InvalidRequest
-from pgdurable.server.view import Projection, Settings, project_response
+from pgdurable.server.view import Choices, Projection, project_response
 from tests.envelope.log import Log
 from tests.envelope.test_openai_accumulator import served
 from tests.envelope.yields import yields, yields_and_errors
 from tests.support.grammar import check_stream
 
 Json = dict[str, Any]
-MCP = Settings(tools="mcp_call")
-MARKER = Settings(resume_marker="in_progress")
-STRICT = Settings(tools="mcp_call", resume_marker="in_progress")
+MCP = Choices(tools="mcp_call")
+MARKER = Choices(resume_marker="in_progress")
+STRICT = Choices(tools="mcp_call", resume_marker="in_progress")
 
 
 class Stored(NamedTuple):
@@ -82,7 +82,7 @@ def stored(log: Log) -> list[Stored]:
     return [Stored(seq, kind, body) for seq, (kind, body) in enumerate(log.stored)]
 
 
-def projected(log: Log, wanted: Settings, *, after: int = -1) -> list[Json]:
+def projected(log: Log, wanted: Choices, *, after: int = -1) -> list[Json]:
     projection = Projection(wanted, after=after)
     return [
         {**orjson.loads(body), "sequence_number": seq}
@@ -102,7 +102,7 @@ def types(events: list[Json]) -> list[str]:
 
 @given(sequences, projections, st.sampled_from(["complete", "cancel"]))
 def test_any_stream_is_projected_to_a_well_formed_one(
-    attempts: list[list[object]], wanted: Settings, how: str
+    attempts: list[list[object]], wanted: Choices, how: str
 ) -> None:
     log = log_of(attempts, how=how)
     events = projected(log, wanted)
@@ -116,7 +116,7 @@ def test_any_stream_is_projected_to_a_well_formed_one(
 
 @given(sequences, projections, st.data())
 def test_a_reader_that_comes_back_gets_the_rest_exactly_once(
-    attempts: list[list[object]], wanted: Settings, data: st.DataObject
+    attempts: list[list[object]], wanted: Choices, data: st.DataObject
 ) -> None:
     log = log_of(attempts)
     whole = projected(log, wanted)
@@ -128,7 +128,7 @@ def test_a_reader_that_comes_back_gets_the_rest_exactly_once(
 
 @given(sequences, projections, st.integers(1, 7))
 def test_how_events_are_batched_changes_nothing(
-    attempts: list[list[object]], wanted: Settings, size: int
+    attempts: list[list[object]], wanted: Choices, size: int
 ) -> None:
     entries = stored(log_of(attempts))
     one, many = Projection(wanted), Projection(wanted)
@@ -285,16 +285,16 @@ def test_without_a_projection_nothing_is_changed() -> None:
     log = log_of([[call(1), result(1)], ["Done."]])
     entries = stored(log)
 
-    assert Settings().is_identity and not MCP.is_identity and not MARKER.is_identity
-    assert Projection(Settings()).project(entries) == [(entry.seq, entry.body) for entry in entries]
-    assert project_response({"output": [1]}, Settings()) == {"output": [1]}
+    assert Choices().is_identity and not MCP.is_identity and not MARKER.is_identity
+    assert Projection(Choices()).project(entries) == [(entry.seq, entry.body) for entry in entries]
+    assert project_response({"output": [1]}, Choices()) == {"output": [1]}
 
 
 def test_the_query_decides_before_the_servers_setting() -> None:
-    assert Settings.of({}, tools="mcp_call", resume_marker="in_progress") == STRICT
+    assert Choices.of({}, tools="mcp_call", resume_marker="in_progress") == STRICT
     query = {"tools": "function_call", "resume_marker": "resumed"}
-    assert Settings.of(query, tools="mcp_call", resume_marker="in_progress").is_identity
+    assert Choices.of(query, tools="mcp_call", resume_marker="in_progress").is_identity
     for name in ("tools", "resume_marker"):
         with pytest.raises(InvalidRequest) as refused:
-            Settings.of({name: "x"}, tools="function_call", resume_marker="resumed")
+            Choices.of({name: "x"}, tools="function_call", resume_marker="resumed")
         assert refused.value.param == name

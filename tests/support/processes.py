@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from types import TracebackType
 from typing import IO
 
 from tests.support.waiting import TIMEOUT, wait_until_sync
@@ -70,12 +69,7 @@ class Process:
     def __enter__(self) -> Process:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._child.send_signal(signal.SIGCONT)
             self.kill()

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 from pgdurable.database.queries.rows import Conn, fetch
 from pgdurable.errors import ResponseNotFound
-from pgdurable.models import Status
+from pgdurable.models import Status, WithStatus
 
 
 @dataclass(frozen=True, slots=True)
-class ResponseOverview:
+class ResponseOverview(WithStatus):
     """A row of the view `response_overview`; `lease_left` is negative once it has expired."""
 
     response_id: str
@@ -30,9 +30,6 @@ class ResponseOverview:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "status", Status(self.status))
 
 
 @dataclass(frozen=True, slots=True)

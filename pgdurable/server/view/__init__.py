@@ -26,7 +26,7 @@ from pgdurable.server.view.marker import ResumeAsProgress
 from pgdurable.server.view.pairs import paired
 from pgdurable.server.view.tools import Tooling
 
-__all__ = ["Projection", "Settings", "StoredEvent", "project_response"]
+__all__ = ["Choices", "Projection", "StoredEvent", "project_response"]
 
 Text = TypeVar("Text", bound=str)
 
@@ -43,14 +43,14 @@ class StoredEvent(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Choices:
     """What a reader sees in place of what is stored."""
 
     tools: Tools = "function_call"
     resume_marker: ResumeMarker = "resumed"
 
     @classmethod
-    def of(cls, query: Mapping[str, str], *, tools: Tools, resume_marker: ResumeMarker) -> Settings:
+    def of(cls, query: Mapping[str, str], *, tools: Tools, resume_marker: ResumeMarker) -> Choices:
         """From the query, else the server's; InvalidRequest for values that do not exist."""
         return cls(
             tools=_choice(query, "tools", get_args(Tools), tools),
@@ -69,10 +69,10 @@ class Projection:
     first: they decide how it goes on, and nothing at or below the cursor comes out again.
     """
 
-    def __init__(self, settings: Settings, *, label: str = "agent", after: int = -1) -> None:
+    def __init__(self, choices: Choices, *, label: str = "agent", after: int = -1) -> None:
         self._after = after
-        self._tools = Tooling(label) if settings.tools == "mcp_call" else None
-        self._marker = ResumeAsProgress() if settings.resume_marker == "in_progress" else None
+        self._tools = Tooling(label) if choices.tools == "mcp_call" else None
+        self._marker = ResumeAsProgress() if choices.resume_marker == "in_progress" else None
 
     def project(self, stored: Sequence[StoredEvent]) -> list[tuple[int, bytes]]:
         """The (seq, body) that these events allow to go out now; often none, sometimes many."""
@@ -86,9 +86,9 @@ class Projection:
         return [(event.seq, event.body) for event in events if event.seq > self._after]
 
 
-def project_response(response: Json, settings: Settings, *, label: str = "agent") -> Json:
+def project_response(response: Json, choices: Choices, *, label: str = "agent") -> Json:
     """The same for a response object, finished or not; the one given stays as it is."""
-    if settings.tools != "mcp_call":
+    if choices.tools != "mcp_call":
         return response
     output = response.get("output")
     if not isinstance(output, list):
