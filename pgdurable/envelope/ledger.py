@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 from pgdurable.envelope.item import Item
@@ -13,6 +13,14 @@ from pgdurable.models import NewEvent
 
 _USABLE_ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:=+/~|@-]{0,255}\Z")
 """Item ids are stored as text and sent back by clients: no U+0000, no spaces, no novels."""
+
+
+class Announced(NamedTuple):
+    """What a stored item is called."""
+
+    type: str
+    id: str
+    call_id: str | None
 
 
 class Ledger:
@@ -25,6 +33,8 @@ class Ledger:
         self.used_calls: set[tuple[str, str]] = set()
         self.finals: list[tuple[int, bytes]] = []
         """(output_index, JSON) of every item closed in this attempt."""
+        self.expected: dict[int, Announced] = {}
+        """The names of stored items that an attempt which starts over announces again."""
         self.current: Item | None = None
         """The item of the last event: where text without any reference goes."""
         self._open: dict[Item, None] = {}
@@ -148,7 +158,23 @@ class Ledger:
 
     def _announce(self, item: Item, out: list[NewEvent]) -> None:
         index, self.next_index = self.next_index, self.next_index + 1
-        item.announce(index, self._own_call(item), out)
+        known = self.expected.get(index)
+        if known is not None and known.type == item.type:
+            item.announce(index, self._known_call(item, known), out)
+        else:
+            item.announce(index, self._own_call(item), out)
+
+    def _known_call(self, item: Item, known: Announced) -> str | None:
+        """The item is a stored one, announced again: it keeps its id and its call id."""
+        item.id = known.id
+        self.used_ids.add(known.id)
+        call = item.inner_call or item.declared.get("call_id")
+        if known.call_id is not None:
+            if isinstance(call, str) and call:
+                self._calls[call] = known.call_id
+            if item.type in CALL_IDENTITY:
+                self.used_calls.add((item.type, known.call_id))
+        return known.call_id
 
     def _choose(self, same: list[Item], ref_id: str, ref_index: int | None) -> Item | None:
         for item in reversed(same):

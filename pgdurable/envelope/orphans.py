@@ -21,7 +21,7 @@ from pgdurable.envelope.kinds import (
     ITEM_DONE,
     OPENINGS,
 )
-from pgdurable.envelope.ledger import Ledger
+from pgdurable.envelope.ledger import Announced, Ledger
 from pgdurable.envelope.part import Opaque, Part
 from pgdurable.models import NewEvent
 
@@ -50,6 +50,21 @@ def close_orphans(previous: Iterable[tuple[str, bytes]], ledger: Ledger) -> list
     for item in sorted(open_items.values(), key=lambda item: item.index):
         item.close("incomplete", out)
     return out
+
+
+def announced_items(stored: Iterable[tuple[str, bytes]]) -> dict[int, Announced]:
+    """The items that stored events announce, by output index."""
+    events = [orjson.loads(body) for event_type, body in stored if event_type == ITEM_ADDED]
+    return {
+        event["output_index"]: Announced(*map(event["item"].get, Announced._fields))
+        for event in events
+    }
+
+
+def closed_items(stored: Iterable[tuple[str, bytes]]) -> list[tuple[int, bytes]]:
+    """(output_index, JSON) of the items that stored events close."""
+    events = [orjson.loads(body) for event_type, body in stored if event_type == ITEM_DONE]
+    return [(event["output_index"], orjson.dumps(event["item"])) for event in events]
 
 
 def _announced(event: dict[str, Any]) -> Item:
