@@ -14,12 +14,16 @@ from pgdurable.envelope import Envelope
 from pgdurable.envelope.retrace import Retrace
 from pgdurable.errors import InvalidEvent
 from pgdurable.models import NewEvent
-from tests.envelope.log import BASE, RESPONSE_ID, Event, Log
+from tests.envelope.log import CREATED_AT, FIELDS, RESPONSE_ID, Event, Log
 from tests.envelope.yields import yields
 from tests.support.grammar import check_stream
 
 CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "search"}
 RESULT = {"type": "function_call_output", "call_id": "call_1", "output": "found"}
+
+
+def fresh(attempt: int) -> Envelope:
+    return Envelope(RESPONSE_ID, created_at=CREATED_AT, attempt=attempt, fields=FIELDS)
 
 
 class Again(Log):
@@ -31,11 +35,8 @@ class Again(Log):
         if self.attempt == 0:
             return super().start()
         self.attempt += 1
-        self.envelope = Retrace(self._fresh, self.stored[:], marker=self._marker)
+        self.envelope = Retrace(lambda: fresh(self.attempt), self.stored[:], marker=self._marker)
         return self.envelope
-
-    def _fresh(self) -> Envelope:
-        return Envelope(RESPONSE_ID, base=BASE, attempt=self.attempt)
 
     def _marker(self) -> NewEvent:
         fields = {"attempt": self.attempt, "from_seq": len(self.stored)}
@@ -71,7 +72,7 @@ def in_pieces(value: object, data: st.DataObject) -> list[object]:
 
 def accepted(values: list[object]) -> list[object]:
     """Those that a handler may yield."""
-    envelope, valid = Envelope(RESPONSE_ID, base=BASE, attempt=1), []
+    envelope, valid = fresh(1), list[object]()
     for value in values:
         try:
             envelope.feed(value)
