@@ -18,12 +18,10 @@ from typing import Any, Final
 import orjson
 
 from pgdurable.envelope import Envelope
-from pgdurable.envelope.kinds import BY_DELTA, INDEX_KEYS, INNER_TERMINAL, RESERVED
+from pgdurable.envelope.kinds import BY_DELTA, INDEX_KEYS, LIFECYCLE, RESUMED
 from pgdurable.envelope.plain import as_event, plain
 from pgdurable.models import NewEvent, Terminal
 
-RESUMED: Final = "response.resumed"
-_LIFECYCLE: Final = RESERVED | INNER_TERMINAL.keys()
 _NAMES: Final = frozenset({"item_id", "logprobs"})
 _ITEM_NAMES: Final = frozenset({"id", "call_id"})
 
@@ -216,7 +214,7 @@ def _script(events: Iterable[Stored]) -> Iterator[_Text | _Fact]:
     """What a new attempt has to say to say the same."""
     text: _Text | None = None
     for kind, body in events:
-        if kind in _LIFECYCLE:
+        if kind in LIFECYCLE:
             continue
         event = orjson.loads(body)
         if kind in BY_DELTA:
