@@ -25,10 +25,13 @@ $$;
  */
 create or replace function pgdurable.now()
 returns timestamptz
-language sql
+language plpgsql
 volatile
+set search_path = ''
 as $$
-  select pg_catalog.clock_timestamp();
+begin
+  return pg_catalog.clock_timestamp();
+end;
 $$;
 
 comment on function pgdurable.now() is
@@ -37,10 +40,13 @@ comment on function pgdurable.now() is
 /* The prefix that every id made at or after this time is greater than or equal to. */
 create or replace function pgdurable._first_response_id(p_at timestamptz)
 returns text
-language sql
+language plpgsql
 stable
+set search_path = ''
 as $$
-  select 'resp_' || lpad(to_hex((extract(epoch from p_at) * 1000)::bigint), 12, '0');
+begin
+  return 'resp_' || lpad(to_hex((extract(epoch from p_at) * 1000)::bigint), 12, '0');
+end;
 $$;
 
 /* resp_ and 32 hex digits of a UUIDv7: 48 bits of milliseconds, then random bits. */
@@ -48,6 +54,7 @@ create or replace function pgdurable.new_response_id()
 returns text
 language sql
 volatile
+set search_path = ''
 as $$
   select pgdurable._first_response_id(pgdurable.now())
     || '7' || substr(r.hex, 14, 3) || substr(r.hex, 17, 16)
@@ -60,10 +67,13 @@ comment on function pgdurable.new_response_id() is
 /* Seconds since 1970, as the Responses API writes its times. */
 create or replace function pgdurable._epoch(p_at timestamptz)
 returns bigint
-language sql
+language plpgsql
 stable
+set search_path = ''
 as $$
-  select floor(extract(epoch from p_at))::bigint;
+begin
+  return floor(extract(epoch from p_at))::bigint;
+end;
 $$;
 
 create or replace function pgdurable._refuse(p_sqlstate text, p_message text, p_hint text)
@@ -79,6 +89,7 @@ $$;
 create or replace function pgdurable._refuse_not_found(p_response_id text)
 returns void
 language sql
+set search_path = ''
 as $$
   select pgdurable._refuse(
     'PD001',
@@ -90,6 +101,7 @@ $$;
 create or replace function pgdurable._refuse_lost(p_response_id text, p_attempt integer)
 returns void
 language sql
+set search_path = ''
 as $$
   select pgdurable._refuse(
     'PD002',
@@ -115,10 +127,12 @@ create or replace function pgdurable._lifecycle_event(
   p_output             json default null
 )
 returns json
-language sql
+language plpgsql
 stable
+set search_path = ''
 as $$
-  select (
+begin
+  return (
     '{"type":"' || p_type
     || '","response":{"id":"' || p_response_id
     || '","object":"response","created_at":' || pgdurable._epoch(p_created_at)
@@ -130,4 +144,5 @@ as $$
     || case when p_fields::text = '{}' then '' else ',' || substr(p_fields::text, 2, length(p_fields::text) - 2) end
     || '}}'
   )::json;
+end;
 $$;

@@ -18,7 +18,7 @@ create table if not exists pgdurable.schema_migrations (
 );
 
 comment on table pgdurable.schema_migrations is
-  'The numbered table changes this database has.';
+  'The numbered table changes this database has; about the schema, not about any principal.';
 
 /* The repeatable files: all are applied again when one differs. */
 create table if not exists pgdurable.schema_files (
@@ -31,4 +31,4 @@ create table if not exists pgdurable.schema_files (
 );
 
 comment on table pgdurable.schema_files is
-  'The sql files that made the functions, and the release that applied them last.';
+  'The sql files that made the functions, and which release applied them; of no principal.';

@@ -1,8 +1,6 @@
 /*
  * tables: the current truth. Applied once, on a fresh database; an older one gets
- * here through migrations/.
- *
- * Ids and keys are collate "C": bytes are compared, whatever the database's own
+ * here through migrations/. Ids and keys are collate "C": bytes are compared, whatever the database's own
  * collation is, and no upgrade of the C library can spoil an index.
  *
  *   status     the named checks of responses are the state machine
@@ -50,6 +48,8 @@ create table pgdurable.responses (
     check ((status = 'in_progress') = (worker_id is not null)),
   constraint finished_exactly_when_terminal
     check ((status in ('completed', 'failed', 'cancelled', 'incomplete')) = (finished_at is not null)),
+  constraint started_not_before_created check (started_at >= created_at),
+  constraint finished_not_before_started check (finished_at >= coalesce(started_at, created_at)),
   constraint attempted_before_in_progress
     check (status <> 'in_progress' or (attempt >= 1 and started_at is not null)),
   constraint failed_attempts_were_attempts check (failed_attempts between 0 and attempt),
@@ -130,7 +130,6 @@ comment on table pgdurable.events is
 comment on column pgdurable.events.item_id is
   'Set on response.output_item.done only, so that a closed item is found without reading bodies.';
 
-/* Who had it, why, with which conversation, and how that ended. */
 create table pgdurable.attempts (
   response_id     text collate "C" not null,
   attempt         integer not null,
@@ -147,7 +146,8 @@ create table pgdurable.attempts (
   constraint reason_is_known check (reason in ('claim', 'takeover', 'release')),
   constraint outcome_is_known
     check (outcome in ('completed', 'failed', 'cancelled', 'incomplete', 'lost', 'released')),
-  constraint outcome_exactly_when_ended check ((ended_at is null) = (outcome is null))
+  constraint outcome_exactly_when_ended check ((ended_at is null) = (outcome is null)),
+  constraint ended_not_before_started check (ended_at >= started_at)
 );
 
 comment on table pgdurable.attempts is
@@ -181,7 +181,6 @@ create index idempotency_keys_response_idx on pgdurable.idempotency_keys (respon
 comment on table pgdurable.idempotency_keys is
   'Idempotency-Key -> the one response it made.';
 
-/* For people; no guard reads it. */
 create table pgdurable.workers (
   worker_id    text collate "C" not null,
   host         text not null,
@@ -197,4 +196,4 @@ create table pgdurable.workers (
 with (fillfactor = 70);
 
 comment on table pgdurable.workers is
-  'Worker processes, for people: where each runs and when it was last seen.';
+  'Worker processes, for people; one serves every principal, so that a row belongs to none.';

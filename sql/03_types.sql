@@ -30,6 +30,7 @@ create or replace function pgdurable._columns_of(p_type text)
 returns text
 language sql
 stable
+set search_path = ''
 as $$
   select string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' order by a.attnum)
   from pg_catalog.pg_attribute as a

@@ -8,23 +8,6 @@
  *   raises     nothing; an answer per response
  */
 
-/*
- * Inlined into its caller; the limit keeps that to one index look-up per key, whatever the
- * plan. Under REPEATABLE READ a row that was deleted just now is still seen beside its successor.
- */
-create or replace function pgdurable._idempotency_key(p_principal text, p_key text)
-returns table (response_id text, request_hash text)
-language sql
-stable
-as $$
-  select k.response_id, k.request_hash
-  from pgdurable.idempotency_keys as k
-  where k.principal = p_principal
-    and k.key = p_key
-  order by k.created_at desc
-  limit 1;
-$$;
-
 /* The one insert. Arrays run in parallel; a null key asks for no idempotency. */
 create or replace function pgdurable._enqueue(
   p_response_ids          text[],
@@ -116,6 +99,7 @@ create or replace function pgdurable._request_hash(p_request text)
 returns text
 language sql
 immutable
+set search_path = ''
 as $$
   select encode(sha256(convert_to(p_request, 'UTF8')), 'hex');
 $$;
@@ -124,6 +108,8 @@ $$;
  * Whose each key is, and for which request. The key rows are inserted before anything
  * else: of fifty at once one wins, the others wait for its commit and then, in a new
  * snapshot, find its response. One that was deleted just then has freed its key.
+ * The limit keeps the look-up to one index scan per key, whatever the plan; under REPEATABLE
+ * READ a row that was deleted just now is still seen beside its successor.
  */
 create or replace function pgdurable._settle_idempotency_keys(
   p_principals   text[],
@@ -156,7 +142,13 @@ begin
       bool_and(w.key is null or k.response_id is not null)
     into owner_ids, request_hashes, v_all_found
     from unnest(p_principals, p_keys) with ordinality as w (principal, key, n)
-    left join lateral pgdurable._idempotency_key(w.principal, w.key) as k on true;
+    left join lateral (
+      select o.response_id, o.request_hash
+      from pgdurable.idempotency_keys as o
+      where o.principal = w.principal and o.key = w.key
+      order by o.created_at desc
+      limit 1
+    ) as k on true;
 
     exit when v_all_found;
   end loop;

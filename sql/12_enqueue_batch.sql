@@ -54,6 +54,7 @@ create or replace function pgdurable.enqueue_responses(
 )
 returns setof pgdurable.enqueued_response
 language sql
+set search_path = ''
 as $$
   select e.*
   from pgdurable._enqueue(
@@ -138,6 +139,7 @@ create or replace function pgdurable._conversation_anchor(p_request jsonb)
 returns text
 language sql
 immutable
+set search_path = ''
 as $$
   select coalesce(
     nullif(p_request #>> '{custom_inputs,thread_id}', ''),
@@ -155,6 +157,7 @@ create or replace function pgdurable._response_fields(p_request jsonb, p_agent t
 returns jsonb
 language sql
 immutable
+set search_path = ''
 as $$
   select jsonb_build_object(
       'background', true,

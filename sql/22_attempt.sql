@@ -22,8 +22,6 @@ create or replace function pgdurable._begin_attempts(
 returns setof pgdurable.claimed_response
 language plpgsql
 set search_path = ''
-set enable_seqscan = off
-set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now timestamptz := pgdurable.now();
@@ -35,7 +33,7 @@ begin
     last_seq = r.last_seq + 1,
     worker_id = p_worker_id,
     lease_expires_at = v_now + p_lease,
-    started_at = coalesce(r.started_at, v_now)
+    started_at = coalesce(r.started_at, greatest(v_now, r.created_at))
   where r.response_id = any(p_response_ids);
 
   perform pgdurable._place_attempts(p_response_ids, p_reason, v_now);
@@ -84,8 +82,6 @@ create or replace function pgdurable._place_attempts(p_response_ids text[], p_re
 returns void
 language plpgsql
 set search_path = ''
-set enable_seqscan = off
-set plan_cache_mode = force_generic_plan
 as $$
 begin
   with begun as materialized (
@@ -140,27 +136,33 @@ $$;
 /* Did an earlier attempt append anything beyond its opening event? */
 create or replace function pgdurable._has_progress(p_response_id text)
 returns boolean
-language sql
+language plpgsql
 stable
+set search_path = ''
 as $$
-  select exists (
+begin
+  return exists (
     select
     from pgdurable.events as e
     where e.response_id = p_response_id
       and e.attempt >= 1
       and e.type not in ('response.in_progress', 'response.resumed')
   );
+end;
 $$;
 
 create or replace function pgdurable._resumed_event(p_attempt integer, p_seq bigint, p_conversation_id text)
 returns json
-language sql
+language plpgsql
 stable
+set search_path = ''
 as $$
-  select (
+begin
+  return (
     '{"type":"response.resumed","attempt":' || p_attempt
     || ',"from_seq":' || p_seq
     || ',"conversation_id":' || to_json(p_conversation_id)::text
     || '}'
   )::json;
+end;
 $$;

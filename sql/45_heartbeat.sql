@@ -49,14 +49,7 @@ begin
   set lease_expires_at = v_now + p_lease
   where r.response_id = any(v_locked);
 
-  update pgdurable.workers as w
-  set last_seen_at = v_now
-  where w.worker_id in (
-    select free.worker_id
-    from pgdurable.workers as free
-    where free.worker_id = p_worker_id
-    for no key update skip locked
-  );
+  perform pgdurable._see_worker(p_worker_id, v_now);
 
   return query
   select
@@ -80,6 +73,24 @@ $$;
 comment on function pgdurable.heartbeat is
   'Renew the leases of a worker''s attempts; answers ok, cancel, lost or busy for each.';
 
+/* A row that somebody holds is not worth a wait: the next beat comes soon. */
+create or replace function pgdurable._see_worker(p_worker_id text, p_now timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update pgdurable.workers as w
+  set last_seen_at = p_now
+  where w.worker_id in (
+    select free.worker_id
+    from pgdurable.workers as free
+    where free.worker_id = p_worker_id
+    for no key update skip locked
+  );
+end;
+$$;
+
 create or replace function pgdurable.register_worker(
   p_worker_id   text,
   p_host        text,
@@ -90,6 +101,7 @@ create or replace function pgdurable.register_worker(
 )
 returns void
 language sql
+set search_path = ''
 as $$
   insert into pgdurable.workers as w (
     worker_id, host, pid, queues, concurrency, version, started_at, last_seen_at
@@ -107,6 +119,7 @@ comment on function pgdurable.register_worker is
 create or replace function pgdurable.unregister_worker(p_worker_id text)
 returns void
 language sql
+set search_path = ''
 as $$
   update pgdurable.workers as w
   set stopped_at = pgdurable.now()

@@ -39,7 +39,7 @@ begin
   end if;
 
   update pgdurable.attempts as a
-  set ended_at = v_now, outcome = 'lost'
+  set ended_at = greatest(v_now, a.started_at), outcome = 'lost'
   from pgdurable.responses as r
   where r.response_id = any(v_expired)
     and a.response_id = r.response_id
@@ -76,6 +76,7 @@ comment on function pgdurable.take_over_responses is
 create or replace function pgdurable._lock_expired(p_queues text[], p_limit integer, p_now timestamptz)
 returns text[]
 language sql
+set search_path = ''
 as $$
   with expired as materialized (
     select r.response_id
@@ -94,8 +95,11 @@ $$;
 /* Of the expired ones: cancelled where that was asked, failed where the budget or the time is spent. */
 create or replace function pgdurable._end_exhausted(p_response_ids text[], p_now timestamptz)
 returns setof pgdurable.claimed_response
-language sql
+language plpgsql
+set search_path = ''
 as $$
+begin
+  return query
   select e.*
   from pgdurable.responses as r
   cross join lateral pgdurable._end_without_handler(
@@ -113,13 +117,17 @@ as $$
       or r.deadline_at <= p_now
       or r.failed_attempts >= r.max_attempts
     );
+end;
 $$;
 
 /* Queued is worded as in responses_deadline_idx, so that no plan walks through the whole queue instead. */
 create or replace function pgdurable._fail_overdue(p_queues text[], p_limit integer, p_now timestamptz)
 returns setof pgdurable.claimed_response
-language sql
+language plpgsql
+set search_path = ''
 as $$
+begin
+  return query
   with overdue as materialized (
     select r.response_id
     from pgdurable.responses as r
@@ -134,4 +142,5 @@ as $$
   select e.*
   from overdue as o
   cross join lateral pgdurable._end_without_handler(o.response_id, 'deadline_exceeded', p_now) as e;
+end;
 $$;

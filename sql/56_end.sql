@@ -3,11 +3,11 @@
  * deadline, cancelled while nobody holds it, or not to be stored.
  *
  *   status     queued or in_progress -> failed or cancelled
- *   called by  take_over_responses, cancel_response, release_responses, which hold the responses row;
- *              writer (fail_response)
- *   locks      nothing more; fail_response: the responses row, and waits for it
- *   notifies   nobody: the writer wakes tails after commit
- *   raises     PD002 lease_lost
+ *   called by  take_over_responses, cancel_response, release_responses, fail_response, which hold
+ *              the responses row
+ *   locks      nothing more
+ *   notifies   nobody: the callers see to it
+ *   raises     nothing
  */
 
 /*
@@ -19,8 +19,6 @@ create or replace function pgdurable._end_without_handler(p_response_id text, p_
 returns setof pgdurable.claimed_response
 language plpgsql
 set search_path = ''
-set enable_seqscan = off
-set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_status  text := case when p_code = 'cancelled' then 'cancelled' else 'failed' end;
@@ -66,7 +64,7 @@ begin
     last_seq = v_seq,
     worker_id = null,
     lease_expires_at = null,
-    finished_at = p_now
+    finished_at = greatest(p_now, r.started_at, r.created_at)
   where r.response_id = p_response_id
   returning
     r.response_id, r.attempt, r.status, r.last_seq, v_type, v_event, r.principal,
@@ -78,6 +76,7 @@ create or replace function pgdurable._ending_message(p_code text)
 returns text
 language sql
 stable
+set search_path = ''
 as $$
   select case p_code
     when 'max_attempts' then 'Every allowed attempt ended without a result: its worker went silent.'
@@ -91,6 +90,7 @@ create or replace function pgdurable._error_event(p_code text, p_message text)
 returns json
 language sql
 stable
+set search_path = ''
 as $$
   select (
     '{"type":"error","code":' || to_json(p_code)::text
@@ -99,42 +99,33 @@ as $$
   )::json;
 $$;
 
-/*
- * The database has refused what an attempt wanted to store: a check of somebody's,
- * a limit. The next attempt would meet the same, so the response ends at once, with
- * what is in its log.
- */
-create or replace function pgdurable.fail_response(p_response_id text, p_attempt integer)
-returns void
+/* The item in an output_item event, null where Postgres cannot parse it. */
+create or replace function pgdurable._item_of(p_body json)
+returns json
 language plpgsql
+stable
 set search_path = ''
-set enable_seqscan = off
-set plan_cache_mode = force_generic_plan
 as $$
-declare
-  v_now timestamptz;
 begin
-  perform
-  from pgdurable.responses as r
-  where r.response_id = p_response_id
-    and r.attempt = p_attempt
-    and r.status = 'in_progress'
-  for no key update;
-
-  if not found then
-    perform pgdurable._refuse_lost(p_response_id, p_attempt);
-  end if;
-
-  v_now := pgdurable.now();
-
-  update pgdurable.attempts as a
-  set ended_at = v_now, outcome = 'failed'
-  where a.response_id = p_response_id
-    and a.attempt = p_attempt;
-
-  perform pgdurable._end_without_handler(p_response_id, 'storage_refused', v_now);
+  return p_body -> 'item';
+exception
+  when data_exception or program_limit_exceeded then
+    return null;
 end;
 $$;
 
-comment on function pgdurable.fail_response is
-  'End a response whose attempt has something that the database refuses to store.';
+/* The items that this attempt closed, as a JSON array on one line, in the order in which they were opened. */
+create or replace function pgdurable._closed_items(p_response_id text, p_attempt integer)
+returns json
+language sql
+stable
+set search_path = ''
+as $$
+  select ('[' || coalesce(string_agg(
+    pgdurable._item_of(e.body)::text, ',' order by substring(e.body::text, '"output_index":(\d{1,9})')::integer, e.seq
+  ), '') || ']')::json
+  from pgdurable.events as e
+  where e.response_id = p_response_id
+    and e.attempt = p_attempt
+    and e.type = 'response.output_item.done';
+$$;

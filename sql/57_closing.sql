@@ -1,6 +1,7 @@
 /*
- * items: what an attempt that is gone had opened and closed, for a response that
- * ends without a handler. The one place where stored bodies are parsed.
+ * closing: what an attempt that is gone had opened is closed for it, with what was streamed
+ * of it. The twin of envelope.orphans, for where no handler runs again, and the one place
+ * where stored bodies are parsed.
  *
  *   status     unchanged
  *   called by  _end_without_handler, which holds the responses row
@@ -18,8 +19,6 @@ create or replace function pgdurable._close_open_items(p_response_id text, p_now
 returns bigint
 language plpgsql
 set search_path = ''
-set enable_seqscan = off
-set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_last_seq bigint;
@@ -54,8 +53,7 @@ begin
       )
     returning e.seq
   )
-  select coalesce(max(c.seq), v_last_seq) into v_last_seq
-  from closed as c;
+  select coalesce(max(c.seq), v_last_seq) into v_last_seq from closed as c;
 
   return v_last_seq;
 end;
@@ -89,32 +87,113 @@ exception
 end;
 $$;
 
-/* The item in an output_item event, null where Postgres cannot parse it. */
-create or replace function pgdurable._item_of(p_body json)
-returns json
+/*
+ * What closes an item: the ends of its open parts, as the envelope writes them, then
+ * p_bare, which _incomplete_item made, with the text so far put in. p_bare alone where
+ * Postgres cannot take apart what was streamed.
+ */
+create or replace function pgdurable._closing_events(p_response_id text, p_added_seq bigint, p_bare json)
+returns table (type text, body json)
 language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  v_index  text := '"output_index":' || (p_bare ->> 'output_index');
+  v_types  text[];
+  v_bodies text[];
 begin
-  return p_body -> 'item';
+  with parts as materialized (
+    select p.*,
+      concat('"item_id":', p_bare #> '{item,id}', ',', v_index, ',"', p.holder, '_index":', p.n) as place,
+      case when p.closed or p.family is null then p.part::text
+      else concat('{"type":', p.part -> 'type', ',"', p.text_key, '":', p.text, p.more, '}') end as final
+    from pgdurable._streamed_parts(p_response_id, p_added_seq, p_bare #>> '{item,id}') as p
+  ),
+  filled as (
+    select p.holder, coalesce('[' || string_agg(p.final, ',' order by p.n) || ']', min(p.text)) as value
+    from parts as p
+    group by p.holder
+  ),
+  ends as (
+    select
+      p.holder, p.n, 1 as step, p.family || '.done' as type,
+      concat(p.place, ',"', p.text_key, '":', p.text, case when p.more <> '' then ',"logprobs":[]' end) as fields
+    from parts as p
+    where p.family is not null and not p.ended
+    union all
+    select p.holder, p.n, 2, p.part_family || '.done', p.place || ',"part":' || p.final
+    from parts as p
+    where p.part is not null and not p.closed
+    union all
+    select null, null, 3, p_bare ->> 'type', v_index || ',"item":{'
+      || string_agg(
+        to_json(coalesce(i.key, f.holder))::text || ':' || coalesce(f.value, i.value::text), ',' order by i.n
+      ) || '}'
+    from json_each(p_bare -> 'item') with ordinality as i (key, value, n)
+    full join filled as f on f.holder = i.key
+  )
+  select
+    array_agg(e.type order by e.holder desc nulls last, e.n, e.step),
+    array_agg('{"type":"' || e.type || '",' || e.fields || '}' order by e.holder desc nulls last, e.n, e.step)
+  into v_types, v_bodies
+  from ends as e;
+
+  return query select t.type, t.body::json from unnest(v_types, v_bodies) as t (type, body);
 exception
   when data_exception or program_limit_exceeded then
-    return null;
+    return query select 'response.output_item.done', p_bare;
 end;
 $$;
 
-/* The items that this attempt closed, as a JSON array on one line, in the order in which they were opened. */
-create or replace function pgdurable._closed_items(p_response_id text, p_attempt integer)
-returns json
+/*
+ * What was streamed of an item, by part; of a call, its arguments, input or code. Texts
+ * and annotations are joined as they stand, escapes included.
+ */
+create or replace function pgdurable._streamed_parts(p_response_id text, p_added_seq bigint, p_item_id text)
+returns table (
+  holder text, n integer, part json, part_family text, family text, text_key text, text text, more text,
+  ended boolean, closed boolean
+)
 language sql
 stable
+set search_path = ''
 as $$
-  select ('[' || coalesce(string_agg(
-    pgdurable._item_of(e.body)::text, ',' order by substring(e.body::text, '"output_index":(\d{1,9})')::integer, e.seq
-  ), '') || ']')::json
-  from pgdurable.events as e
-  where e.response_id = p_response_id
-    and e.attempt = p_attempt
-    and e.type = 'response.output_item.done';
+  with said as materialized (
+    select
+      e.seq, e.type, e.body, (e.body -> 'delta')::text as delta,
+      coalesce(e.body ->> 'content_index', e.body ->> 'summary_index', '0')::integer as n,
+      case
+        when e.type ~ '^response\.(content_part|output_text|refusal|reasoning_text)\.' then 'content'
+        when e.type ~ '^response\.reasoning_summary_(part|text)\.' then 'summary'
+        else substring(e.type, '^response\.\w+_call_(arguments|input|code)\.')
+      end as holder
+    from pgdurable.events as e
+    where e.response_id = p_response_id
+      and e.seq > p_added_seq
+      and e.body ->> 'item_id' = p_item_id
+  ),
+  joined as (
+    select
+      s.holder, s.n,
+      (array_agg(s.body -> 'part' order by s.seq desc) filter (where s.type like '%\_part.%'))[1] as part,
+      (array_agg((s.body -> s.holder)::text) filter (where s.type like '%.done'))[1] as ended_as,
+      '"' || coalesce(string_agg(substr(s.delta, 2, length(s.delta) - 2), '' order by s.seq), '') || '"' as text,
+      ',"annotations":[' || coalesce(string_agg((s.body -> 'annotation')::text, ',' order by s.seq), '') || ']' as more,
+      bool_or(s.type like '%.done') as ended,
+      bool_or(s.type like '%\_part.done') as closed
+    from said as s
+    where s.holder is not null
+    group by s.holder, s.n
+  )
+  select
+    j.holder, j.n, j.part,
+    case j.holder when 'content' then 'response.content_part' else 'response.reasoning_summary_part' end,
+    k.family, k.text_key, coalesce(j.ended_as, j.text), case k.kind when 'output_text' then j.more else '' end,
+    j.ended, j.closed
+  from joined as j
+  left join (
+    values ('output_text', 'response.output_text', 'text'), ('refusal', 'response.refusal', 'refusal'),
+      ('reasoning_text', 'response.reasoning_text', 'text'), ('summary_text', 'response.reasoning_summary_text', 'text')
+  ) as k (kind, family, text_key) on k.kind = j.part ->> 'type';
 $$;

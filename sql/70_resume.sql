@@ -14,6 +14,7 @@ create or replace function pgdurable.previous_events(p_response_id text, p_attem
 returns setof pgdurable.stored_event
 language sql
 stable
+set search_path = ''
 as $$
   select e.response_id, e.seq, e.attempt, e.type, e.body
   from pgdurable.events as e
@@ -34,6 +35,7 @@ create or replace function pgdurable.read_items(p_principal text, p_item_ids tex
 returns setof pgdurable.stored_item
 language sql
 stable
+set search_path = ''
 as $$
   select distinct on (e.item_id) e.item_id, e.response_id, e.body
   from pgdurable.events as e
@@ -61,6 +63,7 @@ create or replace function pgdurable.read_chain(
 returns setof pgdurable.chain_link
 language sql
 stable
+set search_path = ''
 as $$
   with recursive chain as (
     select q.response_id, q.previous_response_id, 1 as depth

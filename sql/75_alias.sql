@@ -14,10 +14,13 @@
  */
 create or replace function pgdurable.rotate_conversation(p_base text, p_response_id text, p_attempt integer)
 returns text
-language sql
+language plpgsql
 stable
+set search_path = ''
 as $$
-  select p_base || '::r-' || right(p_response_id, 8) || '-' || p_attempt;
+begin
+  return p_base || '::r-' || right(p_response_id, 8) || '-' || p_attempt;
+end;
 $$;
 
 comment on function pgdurable.rotate_conversation is
@@ -27,6 +30,7 @@ create or replace function pgdurable.resolve_conversation_alias(p_principal text
 returns text
 language sql
 stable
+set search_path = ''
 as $$
   select coalesce(
     (
@@ -87,6 +91,7 @@ create or replace function pgdurable.get_conversation(p_principal text, p_base t
 returns setof pgdurable.conversation
 language sql
 stable
+set search_path = ''
 set enable_seqscan = off
 as $$
   select

@@ -52,9 +52,14 @@ create or replace function pgdurable.read_events(
   p_limit        integer default 1000
 )
 returns setof pgdurable.stored_event
-language sql
+language plpgsql
 stable
+set search_path = ''
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
+begin
+  return query
   select e.response_id, e.seq, e.attempt, e.type, e.body
   from unnest(p_response_ids, p_cursors) as w (response_id, cursor)
   cross join lateral (
@@ -65,6 +70,7 @@ as $$
     order by v.seq
     limit p_limit
   ) as e;
+end;
 $$;
 
 comment on function pgdurable.read_events is
@@ -75,6 +81,7 @@ create or replace function pgdurable.existing_responses(p_response_ids text[])
 returns setof text
 language sql
 stable
+set search_path = ''
 as $$
   select r.response_id
   from pgdurable.responses as r

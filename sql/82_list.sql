@@ -10,8 +10,7 @@
 
 /*
  * Planned anew for the filters of each call, so that those that are null cost nothing.
- * Null filters match everything; p_after is the last id of the page before. Ids are
- * time-ordered, so a page is one index range whichever way it runs.
+ * Null filters match everything; p_after is the last id of the page before.
  */
 create or replace function pgdurable.list_responses(
   p_principal       text default '',
@@ -29,26 +28,10 @@ set search_path = ''
 set plan_cache_mode = force_custom_plan
 as $$
 declare
-  v_ids text[];
+  v_ids text[] := pgdurable._page_of_ids(
+    p_principal, p_status, p_conversation_id, p_metadata, p_after, p_limit, p_ascending
+  );
 begin
-  if p_ascending then
-    v_ids := array(
-      select m.response_id
-      from pgdurable._matching_responses(p_principal, p_status, p_conversation_id, p_metadata) as m
-      where p_after is null or m.response_id > p_after
-      order by m.response_id
-      limit p_limit
-    );
-  else
-    v_ids := array(
-      select m.response_id
-      from pgdurable._matching_responses(p_principal, p_status, p_conversation_id, p_metadata) as m
-      where p_after is null or m.response_id < p_after
-      order by m.response_id desc
-      limit p_limit
-    );
-  end if;
-
   return query
   select
     l.response_id, l.status, l.attempt, l.background, pgdurable._epoch(l.created_at), l.fields, l.terminal
@@ -73,31 +56,61 @@ $$;
 comment on function pgdurable.list_responses is
   'A page of responses, filtered by status, conversation and metadata.';
 
-/* Unpinned and a single select, so that it is inlined and its caller's order and limit reach the index. */
-create or replace function pgdurable._matching_responses(
+/*
+ * The ids of the page. Ids are time-ordered, so it is one index range whichever way it runs;
+ * no plan can run both ways by one text, so there are two.
+ */
+create or replace function pgdurable._page_of_ids(
   p_principal       text,
   p_status          text,
   p_conversation_id text,
-  p_metadata        jsonb
+  p_metadata        jsonb,
+  p_after           text,
+  p_limit           integer,
+  p_ascending       boolean
 )
-returns table (response_id text)
-language sql
+returns text[]
+language plpgsql
 stable
+set search_path = ''
 as $$
-  select r.response_id
-  from pgdurable.responses as r
-  where r.principal = p_principal
-    and (p_status is null or r.status = p_status)
-    and (p_conversation_id is null or r.conversation_id = p_conversation_id)
-    and (
-      p_metadata is null
-      or p_metadata = '{}'
-      or exists (
+begin
+  if p_ascending then
+    return array(
+      select r.response_id
+      from pgdurable.responses as r
+      where r.principal = p_principal
+        and (p_after is null or r.response_id > p_after)
+        and (p_status is null or r.status = p_status)
+        and (p_conversation_id is null or r.conversation_id = p_conversation_id)
+        and (coalesce(p_metadata, '{}') = '{}' or exists (
+          select
+          from pgdurable.requests as q
+          where q.response_id = r.response_id
+            and q.metadata @> p_metadata
+            and q.metadata <> '{}'  -- as in requests_metadata_idx
+        ))
+      order by r.response_id
+      limit p_limit
+    );
+  end if;
+
+  return array(
+    select r.response_id
+    from pgdurable.responses as r
+    where r.principal = p_principal
+      and (p_after is null or r.response_id < p_after)
+      and (p_status is null or r.status = p_status)
+      and (p_conversation_id is null or r.conversation_id = p_conversation_id)
+      and (coalesce(p_metadata, '{}') = '{}' or exists (
         select
         from pgdurable.requests as q
         where q.response_id = r.response_id
           and q.metadata @> p_metadata
-          and q.metadata <> '{}'  -- as in requests_metadata_idx
-      )
-    );
+          and q.metadata <> '{}'
+      ))
+    order by r.response_id desc
+    limit p_limit
+  );
+end;
 $$;

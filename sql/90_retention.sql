@@ -69,6 +69,7 @@ comment on function pgdurable.prune_responses is
 create or replace function pgdurable._delete_old_workers(p_last_seen_before timestamptz, p_limit integer)
 returns void
 language sql
+set search_path = ''
 as $$
   with old as materialized (
     select w.worker_id
@@ -101,8 +102,6 @@ create or replace function pgdurable._delete_leftovers(
 returns void
 language plpgsql
 set search_path = ''
-set enable_seqscan = off
-set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_gone record;

@@ -26,9 +26,9 @@ select
   r.principal,
   r.conversation_id,
   r.worker_id,
-  r.lease_expires_at - pgdurable.now() as lease_left,
+  r.lease_expires_at - (select pgdurable.now()) as lease_left,
   r.cancel_requested_at is not null as cancel_requested,
-  pgdurable.now() - r.created_at as age,
+  (select pgdurable.now()) - r.created_at as age,
   r.created_at,
   r.started_at,
   r.finished_at
@@ -40,10 +40,10 @@ comment on view pgdurable.response_overview is
 create view pgdurable.queue_depth as
 select
   r.queue,
-  count(*) filter (where r.status = 'queued' and r.available_at <= pgdurable.now()) as claimable,
-  count(*) filter (where r.status = 'queued' and r.available_at > pgdurable.now()) as delayed,
+  count(*) filter (where r.status = 'queued' and r.available_at <= (select pgdurable.now())) as claimable,
+  count(*) filter (where r.status = 'queued' and r.available_at > (select pgdurable.now())) as delayed,
   count(*) filter (where r.status = 'in_progress') as in_progress,
-  pgdurable.now() - min(r.available_at) filter (where r.status = 'queued') as oldest_wait
+  (select pgdurable.now()) - min(r.available_at) filter (where r.status = 'queued') as oldest_wait
 from pgdurable.responses as r
 where r.status in ('queued', 'in_progress')
 group by r.queue;
@@ -59,12 +59,12 @@ select
   w.host,
   w.pid,
   w.last_seen_at as worker_last_seen_at,
-  pgdurable.now() - r.lease_expires_at as expired_for,
+  (select pgdurable.now()) - r.lease_expires_at as expired_for,
   r.queue
 from pgdurable.responses as r
 left join pgdurable.workers as w on w.worker_id = r.worker_id
 where r.status = 'in_progress'
-  and r.lease_expires_at < pgdurable.now();
+  and r.lease_expires_at < (select pgdurable.now());
 
 comment on view pgdurable.expired_leases is
   'Responses whose worker went silent and that nobody has taken over yet: the stuck ones.';
@@ -79,7 +79,7 @@ select
   count(r.response_id) as in_progress,
   w.version,
   w.started_at,
-  pgdurable.now() - w.last_seen_at as silent_for,
+  (select pgdurable.now()) - w.last_seen_at as silent_for,
   w.stopped_at
 from pgdurable.workers as w
 left join pgdurable.responses as r on r.worker_id = w.worker_id and r.status = 'in_progress'

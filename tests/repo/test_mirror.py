@@ -23,12 +23,13 @@ LIFECYCLE = (ROOT / "docs" / "lifecycle.md").read_text("utf-8")
 
 # Public for people at psql; the runtime has these answers from elsewhere.
 PSQL_ONLY = {
+    "append_event": "the writer appends in batches: append_events",
     "new_response_id": "the server brings its ids: an enqueue with an unknown end can be repeated",
     "now": "Python never compares a time with the database's",
     "rotate_conversation": "claim and takeover rotate; ClaimedResponse has the id",
 }
 # Tests that cut across files.
-CROSSING = {"test_plpgsql_check.py", "test_psql.py", "test_query_plans.py"}
+CROSSING = {"test_closing_twin.py", "test_plpgsql_check.py", "test_psql.py", "test_query_plans.py"}
 
 
 @pytest.fixture

@@ -45,10 +45,29 @@ def test_the_functions_in_the_database_are_those_in_sql(catalog: Catalog) -> Non
     assert catalog.functions("true") == sorted(all_functions())
 
 
-def test_every_plpgsql_function_pins_its_search_path(catalog: Catalog) -> None:
+def test_every_function_pins_its_search_path(catalog: Catalog) -> None:
     pinned: LiteralString = "coalesce(p.proconfig, '{}') @> array['search_path=\"\"']"
-    assert len(catalog.functions(f"l.lanname = 'plpgsql' and {pinned}")) > 20
-    assert catalog.functions(f"l.lanname = 'plpgsql' and not {pinned}") == []
+    assert len(catalog.functions(pinned)) > 50
+    assert catalog.functions(f"not {pinned}") == []
+
+
+def test_each_table_s_key_goes_with_a_response_or_a_principal_or_its_comment_says_why_not(
+    catalog: Catalog,
+) -> None:
+    """So that rows can move to another database by principal."""
+    keys = catalog.ask("""
+        select c.relname::text, obj_description(c.oid, 'pg_class'),
+          array_agg(a.attname::text) && array['response_id', 'principal']
+        from pg_class as c
+        join pg_index as i on i.indrelid = c.oid and i.indisprimary
+        join pg_attribute as a on a.attrelid = c.oid and a.attnum = any(i.indkey)
+        where c.relnamespace = 'pgdurable'::regnamespace and c.relkind = 'r'
+        group by c.oid
+    """)
+    assert len(keys) > 7
+    apart = {name: comment for name, comment, moves in keys if not moves}
+    assert apart.keys() == {"workers", "schema_files", "schema_migrations"}
+    assert [name for name, comment in apart.items() if "principal" not in comment] == []
 
 
 def test_functions_are_sql_or_plpgsql_and_run_with_the_rights_of_who_calls(

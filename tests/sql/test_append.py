@@ -7,7 +7,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from pgdurable.database import queries
+from pgdurable.database import connections, queries
 from pgdurable.database.queries import Append
 from pgdurable.models import NewEvent
 from tests.support.clock import Clock
@@ -238,3 +238,51 @@ async def test_a_thousand_events_of_many_responses_go_in_one_call(db: Conn) -> N
         " from pgdurable.events as e group by e.response_id) as s",
     )
     assert per_response == [list(range(27))]
+
+
+async def test_one_event_by_hand_gets_the_next_number_and_its_readers_are_told(
+    dsn: str, db: Conn
+) -> None:
+    held = await start(db)
+    async with await connections.connect(dsn, name="listener") as listener:
+        await listener.execute("listen pgdurable_tail")
+        seqs = [
+            await value(
+                db,
+                "select pgdurable.append_event(%s, 1, %s, %s)",
+                held.response_id,
+                kind,
+                body,
+            )
+            for kind, body in (
+                ("custom.note", '{\n"type":\r\n"custom.note"}'),
+                (
+                    "response.output_item.done",
+                    '{"type":"response.output_item.done","item":{"id":"msg_1"}}',
+                ),
+            )
+        ]
+        heard = [n.payload async for n in listener.notifies(timeout=10, stop_after=2)]
+    assert seqs == [2, 3] and heard == [held.response_id] * 2
+    rows = await db.execute(
+        "select e.body::text, e.item_id from pgdurable.events as e where e.seq > 1 order by e.seq"
+    )
+    assert [(b"\n" in body.encode(), item) for body, item in await rows.fetchall()] == [
+        (False, None),
+        (False, "msg_1"),
+    ]
+    assert (await append(db, held, after=3)).outcome == "ok", "the batch goes on from there"
+
+
+async def test_one_event_by_hand_is_refused_when_the_attempt_does_not_hold_the_response(
+    db: Conn,
+) -> None:
+    held = await start(db)
+    before = await log_of(db, held.response_id)
+    for attempt, response_id in ((0, held.response_id), (2, held.response_id), (1, "resp_0")):
+        with pytest.raises(psycopg.Error) as caught:
+            await db.execute(
+                "select pgdurable.append_event(%s, %s, 'x', '{}')", [response_id, attempt]
+            )
+        assert caught.value.sqlstate == "PD002"
+    assert await log_of(db, held.response_id) == before

@@ -1,4 +1,4 @@
-"""sql/30_heartbeat.sql: all leases of a worker in one statement."""
+"""sql/45_heartbeat.sql: all leases of a worker in one statement."""
 
 from __future__ import annotations
 

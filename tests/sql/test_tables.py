@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import LiteralString
 
 import psycopg
 import pytest
 from psycopg.errors import CheckViolation, ForeignKeyViolation, IntegrityError, UniqueViolation
 
-from tests.support.engine import Conn, append, enqueue, finish, start, value
+from pgdurable.database import queries
+from tests.support.clock import Clock
+from tests.support.engine import (
+    Conn,
+    append,
+    attempts_of,
+    claim,
+    enqueue,
+    finish,
+    release,
+    start,
+    state,
+    take_over,
+    value,
+)
 
 # Each is tried on a response that is in progress at attempt 1, with last_seq 1.
 REFUSED: dict[str, LiteralString] = {
@@ -21,6 +36,11 @@ REFUSED: dict[str, LiteralString] = {
     "max_attempts_is_positive": "max_attempts = 0",
     "last_seq_is_never_negative": "last_seq = -1",
     "response_id_is_well_formed": "response_id = 'resp_1'",
+    "started_not_before_created": "started_at = created_at - interval '1 s'",
+    "finished_not_before_started": (
+        "status = 'failed', lease_expires_at = null, worker_id = null,"
+        " finished_at = started_at - interval '1 us'"
+    ),
 }
 # And these on one that is still queued.
 REFUSED_WHILE_QUEUED: dict[str, LiteralString] = {
@@ -36,6 +56,7 @@ ATTEMPTS: dict[str, LiteralString] = {
     "reason_is_known": "reason = 'because'",
     "outcome_is_known": "outcome = 'gone', ended_at = now()",
     "outcome_exactly_when_ended": "outcome = 'lost'",
+    "ended_not_before_started": "outcome = 'lost', ended_at = started_at - interval '1 us'",
 }
 
 
@@ -182,3 +203,35 @@ async def test_keys_compare_by_bytes_whatever_the_database_collates_by(db: Conn)
         """,
     )
     assert wrong is None
+
+
+BACK = timedelta(hours=-1)
+
+
+async def test_a_clock_that_was_set_back_fails_no_transition(db: Conn, clock: Clock) -> None:
+    finished, handed_back, not_stored, expired = [
+        await enqueue(db, max_attempts=2) for _ in "4444"
+    ]
+    clock.advance(BACK)
+    await db.execute("update pgdurable.responses set available_at = pgdurable.now()")
+    held = {each.response_id: each for each in await claim(db, limit=4)}
+    clock.advance(BACK)
+    assert (await finish(db, held[finished])).outcome == "ok"
+    assert (await release(db, held[handed_back])).outcome == "ok"
+    await queries.fail_response(db, response_id=not_stored, attempt=1)
+    await queries.cancel_response(db, response_id=handed_back, principal="")
+    for _ in range(2):
+        await db.execute(
+            "update pgdurable.responses set lease_expires_at = pgdurable.now() - interval '1 s'"
+            " where status = 'in_progress'"
+        )
+        await take_over(db)
+        clock.advance(BACK)
+    states = {each: (await state(db, each))["status"] for each in held}
+    assert states == {
+        finished: "completed",
+        handed_back: "cancelled",
+        not_stored: "failed",
+        expired: "failed",
+    }
+    assert len(await attempts_of(db, expired)) == 2

@@ -1,4 +1,4 @@
-"""sql/25_takeover.sql: a silent worker's response goes to another one, or ends."""
+"""sql/55_takeover.sql: a silent worker's response goes to another one, or ends."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ def test_a_database_without_the_schema_is_refused_with_the_command(empty_dsn: st
 
 
 def test_an_older_table_is_refused_with_the_command(dsn: str, release: Release) -> None:
-    release.write("migrations/0001_more.sql", "select 1;")
-    with pytest.raises(SchemaMismatch, match=r"to apply: 0001_more\.sql\). Run: pgdurable migrate"):
+    release.write("migrations/9001_more.sql", "select 1;")
+    with pytest.raises(SchemaMismatch, match=r"to apply: 9001_more\.sql\). Run: pgdurable migrate"):
         schema.check(dsn, wanted=release.load("0.2.0"))
 
 

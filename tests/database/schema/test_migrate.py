@@ -21,7 +21,7 @@ ADD_NOTE = "alter table pgdurable.workers add column note text;"
 def with_note(release: Release) -> None:
     """The same column twice: in the tables as of now, and as a migration."""
     release.append("02_tables.sql", ADD_NOTE)
-    release.write("migrations/0001_add_note.sql", ADD_NOTE)
+    release.write("migrations/9001_add_note.sql", ADD_NOTE)
 
 
 def test_an_empty_database_gets_everything_in_file_order(empty_dsn: str) -> None:
@@ -70,10 +70,10 @@ def test_a_migration_brings_an_older_database_to_what_a_fresh_one_is(
 ) -> None:
     with_note(release)
     wanted, applied = release.load("0.2.0"), list[str]()
-    assert schema.status(dsn, wanted=wanted).pending == ["0001_add_note.sql"]
+    assert schema.status(dsn, wanted=wanted).pending == ["9001_add_note.sql"]
     schema.migrate(dsn, wanted=wanted, progress=applied.append)
     schema.migrate(empty_dsn, wanted=wanted)
-    assert applied[0] == "migrations/0001_add_note.sql"
+    assert applied[0] == "migrations/9001_add_note.sql"
     assert catalog(dsn) == catalog(empty_dsn)
 
 
@@ -100,8 +100,8 @@ def test_a_file_that_fails_leaves_nothing_and_is_named(empty_dsn: str, release: 
 def test_a_migration_that_fails_leaves_the_old_schema(dsn: str, release: Release) -> None:
     before = catalog(dsn)
     with_note(release)
-    release.write("migrations/0002_fails.sql", "alter table pgdurable.no_such_table add x int;")
-    with pytest.raises(MigrationFailed, match=r"0002_fails\.sql"):
+    release.write("migrations/9002_fails.sql", "alter table pgdurable.no_such_table add x int;")
+    with pytest.raises(MigrationFailed, match=r"9002_fails\.sql"):
         schema.migrate(dsn, wanted=release.load("0.2.0"))
     assert catalog(dsn) == before
 
@@ -118,7 +118,7 @@ def test_waiting_for_a_busy_table_is_bounded(dsn: str, release: Release) -> None
     with_note(release)
     with psycopg.connect(dsn) as other:
         other.execute("lock table pgdurable.workers in access share mode")
-        with pytest.raises(MigrationFailed, match=r"0001_add_note.sql: waited 0.1 s"):
+        with pytest.raises(MigrationFailed, match=r"9001_add_note.sql: waited 0.1 s"):
             schema.migrate(
                 dsn, wanted=release.load("0.2.0"), lock_timeout=timedelta(milliseconds=100)
             )
@@ -130,7 +130,7 @@ def test_a_newer_database_is_refused_and_left_alone(dsn: str, release: Release) 
     schema.migrate(dsn, wanted=release.load("0.2.0"))
     before = catalog(dsn)
     for refuse in (schema.migrate, schema.check):
-        with pytest.raises(SchemaMismatch, match=r"0001_add_note.*Upgrade pgdurable") as caught:
+        with pytest.raises(SchemaMismatch, match=r"9001_add_note.*Upgrade pgdurable") as caught:
             refuse(dsn)
         assert caught.value.sqlstate == "PD005"
     assert catalog(dsn) == before

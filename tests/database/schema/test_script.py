@@ -39,7 +39,7 @@ def test_the_script_of_an_upgrade_makes_what_migrate_makes(
 ) -> None:
     add_note = "alter table pgdurable.workers add column note text;"
     release.append("02_tables.sql", add_note)
-    release.write("migrations/0001_it_s_a_note.sql", add_note)
+    release.write("migrations/9001_it_s_a_note.sql", add_note)
     wanted = release.load("0.2.0")
     upgrade = schema.script(schema.installed(dsn), wanted)
     assert "create table pgdurable.responses" not in upgrade

@@ -1,4 +1,4 @@
-"""sql/21_parts.sql: it closes an open item with the very events that the envelope would write."""
+"""sql/57_closing.sql: it closes an open item with the very events that the envelope would write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""sql/23_items.sql: what an attempt that is gone had opened is closed, whatever is in it."""
+"""sql/57_closing.sql: what an attempt that is gone had opened is closed, whatever is in it."""
 
 from __future__ import annotations
 

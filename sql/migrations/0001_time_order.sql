@@ -1,0 +1,27 @@
+/*
+ * The times of a response and of an attempt keep their order. A clock that was set back while
+ * it ran has left some that do not; these are mended first. Reads both tables once, about a
+ * second per million rows.
+ */
+update pgdurable.responses as r
+set
+  started_at = case when r.started_at is not null then greatest(r.started_at, r.created_at) end,
+  finished_at = case when r.finished_at is not null then greatest(r.finished_at, r.started_at, r.created_at) end
+where r.started_at < r.created_at
+  or r.finished_at < coalesce(r.started_at, r.created_at);
+
+update pgdurable.attempts as a
+set ended_at = a.started_at
+where a.ended_at < a.started_at;
+
+alter table pgdurable.responses
+add constraint started_not_before_created check (started_at >= created_at),
+add constraint finished_not_before_started check (finished_at >= coalesce(started_at, created_at));
+
+alter table pgdurable.attempts
+add constraint ended_not_before_started check (ended_at >= started_at);
+
+-- The text of these is now where they were called, or they are called otherwise.
+drop function pgdurable._idempotency_key(text, text);
+drop function pgdurable._matching_responses(text, text, text, jsonb);
+drop function pgdurable._outcome(text, integer);
