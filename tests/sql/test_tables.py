@@ -209,9 +209,7 @@ BACK = timedelta(hours=-1)
 
 
 async def test_a_clock_that_was_set_back_fails_no_transition(db: Conn, clock: Clock) -> None:
-    finished, handed_back, not_stored, expired = [
-        await enqueue(db, max_attempts=2) for _ in "4444"
-    ]
+    finished, handed_back, not_stored, expired = [await enqueue(db, max_attempts=2) for _ in "4444"]
     clock.advance(BACK)
     await db.execute("update pgdurable.responses set available_at = pgdurable.now()")
     held = {each.response_id: each for each in await claim(db, limit=4)}
