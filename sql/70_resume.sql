@@ -27,6 +27,44 @@ comment on function pgdurable.previous_events is
   'The events that the attempts before p_attempt appended.';
 
 /*
+ * What a new request points to and the principal does not have, in the order given. A
+ * subquery per id: looked up by key, and no body is read.
+ */
+create or replace function pgdurable.unknown_references(
+  p_principal    text,
+  p_response_ids text[],
+  p_item_ids     text[]
+)
+returns setof text
+language sql
+stable
+as $$
+  select w.response_id
+  from unnest(p_response_ids) as w (response_id)
+  where p_principal is distinct from (
+    select r.principal
+    from pgdurable.responses as r
+    where r.response_id = w.response_id
+  )
+  union all
+  select w.item_id
+  from unnest(p_item_ids) as w (item_id)
+  where not exists (
+    select
+    from pgdurable.events as e
+    where e.item_id = w.item_id
+      and p_principal = (
+        select r.principal
+        from pgdurable.responses as r
+        where r.response_id = e.response_id
+      )
+  );
+$$;
+
+comment on function pgdurable.unknown_references is
+  'Those of the responses and items that the principal does not have.';
+
+/*
  * The stored items behind item_reference inputs; of equal ids the newest, within the
  * principal. Here and below, a subquery of one row instead of a join: looked up by
  * key, whatever the planner thinks of the sizes.

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, Connection
@@ -41,6 +42,12 @@ CONNECT_SECONDS = 15.0
 CANCEL_SECONDS = 1.0
 # A timer that fires this late has waited for the event loop, and so has the answer.
 LATE_SECONDS = 1.0
+# No statement of ours holds a row for as long; whoever does is a person.
+LOCK_TIMEOUT = timedelta(milliseconds=500)
+# Between two tries of what the database was away for.
+OUTAGE_PAUSE_SECONDS = 0.5
+
+T = TypeVar("T")
 
 
 class _RawJson(Loader):
@@ -212,3 +219,14 @@ async def cancel_and_wait(*tasks: asyncio.Future[Any]) -> None:
             task.cancel()
         if left:
             _, left = await asyncio.wait(left, timeout=CANCEL_SECONDS)
+
+
+async def through_outages(step: Callable[[], Awaitable[T]]) -> T:
+    """What `step` answers, tried again for as long as the database is away."""
+    while True:
+        try:
+            return await step()
+        except Exception as exc:
+            if not is_outage(exc):
+                raise
+        await asyncio.sleep(OUTAGE_PAUSE_SECONDS)

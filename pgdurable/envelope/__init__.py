@@ -8,11 +8,12 @@ Pure: values in, values out. Reading order:
     results  what an invoke handler returns          intake  a handler's events, family by family
     orphans  what earlier attempts left open         ending  usage, outcome, the terminal event
     response the response object                     retrace  an attempt that says the same again
+    previous what earlier attempts have stored
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -24,6 +25,7 @@ from pgdurable.envelope.ledger import Ledger
 from pgdurable.envelope.orphans import announced_items, close_orphans, closed_items
 from pgdurable.envelope.part import Part
 from pgdurable.envelope.plain import MAX_DELTA_CHARS, MAX_OUTPUT_BYTES, as_event, plain
+from pgdurable.envelope.previous import PreviousEvent
 from pgdurable.envelope.results import read_result
 from pgdurable.errors import InvalidEvent
 from pgdurable.models import NewEvent, Status, Terminal
@@ -71,16 +73,14 @@ class Envelope:
         """The trace id that the handler, its tracer or a `{"trace_id": ...}` frame has set."""
         return self._ending.trace_id
 
-    def resume(self, previous: Iterable[tuple[str, bytes]]) -> list[NewEvent]:
-        """Read all stored (type, body) of earlier attempts; returns what closes their open items.
+    def resume(self, previous: Iterable[PreviousEvent]) -> list[NewEvent]:
+        """Read all stored events of earlier attempts; returns what closes their open items.
 
         From here on their output indexes, item ids and call ids are not used again.
         """
         return close_orphans(previous, self._ledger)
 
-    def repeat(
-        self, before: Iterable[tuple[str, bytes]], since: Iterable[tuple[str, bytes]]
-    ) -> None:
+    def repeat(self, before: Iterable[PreviousEvent], since: Iterable[PreviousEvent]) -> None:
         """Give the items to come the ids that the stored ones of `since` have, as far as they are
         of the same types; those of `before` have ended, and their names are not used again.
         """
@@ -88,14 +88,14 @@ class Envelope:
         self._ledger.expected = announced_items(since)
 
     def adopt(
-        self, before: Iterable[tuple[str, bytes]], since: Iterable[tuple[str, bytes]]
+        self, before: Iterable[PreviousEvent], since: Sequence[PreviousEvent]
     ) -> list[NewEvent]:
         """Make the items of `since` this attempt's output; returns what closes the open ones."""
         close_orphans(before, self._ledger)
-        stored = list(since)
-        closing = close_orphans(stored, self._ledger)
-        stored += [(event.type, event.body) for event in closing]
-        self._ledger.finals += closed_items(stored)
+        closing = close_orphans(since, self._ledger)
+        told = [previous.event for previous in since]
+        told += [orjson.loads(event.body) for event in closing]
+        self._ledger.finals += closed_items(told)
         return closing
 
     def feed(self, yielded: object) -> list[NewEvent]:

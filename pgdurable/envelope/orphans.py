@@ -23,26 +23,25 @@ from pgdurable.envelope.kinds import (
 )
 from pgdurable.envelope.ledger import Announced, Ledger
 from pgdurable.envelope.part import Opaque, Part
+from pgdurable.envelope.previous import PreviousEvent
 from pgdurable.models import NewEvent
 
 
-def close_orphans(previous: Iterable[tuple[str, bytes]], ledger: Ledger) -> list[NewEvent]:
-    """Read (type, body) of all stored events; returns the events that close what is still open.
+def close_orphans(previous: Iterable[PreviousEvent], ledger: Ledger) -> list[NewEvent]:
+    """Read all stored events; returns the events that close what is still open.
 
     The stored events are this module's own output, so they are trusted to be well-formed. After
     this the ledger goes on behind the highest output index and refuses the names seen.
     """
     open_items: dict[str, Item] = {}
-    for event_type, body in previous:
+    for _, _, event_type, event in previous:
         if event_type == ITEM_ADDED:
-            event = orjson.loads(body)
             item = _announced(event)
             open_items[item.id] = item
             _remember(item, event["output_index"], ledger)
         elif event_type == ITEM_DONE:
-            open_items.pop(orjson.loads(body)["item"]["id"], None)
+            open_items.pop(event["item"]["id"], None)
         elif event_type in _READERS and open_items:
-            event = orjson.loads(body)
             orphan = open_items.get(event["item_id"])
             if orphan is not None:
                 _READERS[event_type](orphan, event)
@@ -52,19 +51,22 @@ def close_orphans(previous: Iterable[tuple[str, bytes]], ledger: Ledger) -> list
     return out
 
 
-def announced_items(stored: Iterable[tuple[str, bytes]]) -> dict[int, Announced]:
+def announced_items(previous: Iterable[PreviousEvent]) -> dict[int, Announced]:
     """The items that stored events announce, by output index."""
-    events = [orjson.loads(body) for event_type, body in stored if event_type == ITEM_ADDED]
     return {
         event["output_index"]: Announced(*map(event["item"].get, Announced._fields))
-        for event in events
+        for _, _, event_type, event in previous
+        if event_type == ITEM_ADDED
     }
 
 
-def closed_items(stored: Iterable[tuple[str, bytes]]) -> list[tuple[int, bytes]]:
-    """(output_index, JSON) of the items that stored events close."""
-    events = [orjson.loads(body) for event_type, body in stored if event_type == ITEM_DONE]
-    return [(event["output_index"], orjson.dumps(event["item"])) for event in events]
+def closed_items(events: Iterable[dict[str, Any]]) -> list[tuple[int, bytes]]:
+    """(output_index, JSON) of the items that these events close."""
+    return [
+        (event["output_index"], orjson.dumps(event["item"]))
+        for event in events
+        if event["type"] == ITEM_DONE
+    ]
 
 
 def _announced(event: dict[str, Any]) -> Item:

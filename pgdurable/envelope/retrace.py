@@ -20,13 +20,11 @@ import orjson
 from pgdurable.envelope import Envelope
 from pgdurable.envelope.kinds import BY_DELTA, INDEX_KEYS, LIFECYCLE, RESUMED
 from pgdurable.envelope.plain import as_event, plain
+from pgdurable.envelope.previous import PreviousEvent
 from pgdurable.models import NewEvent, Terminal
 
 _NAMES: Final = frozenset({"item_id", "logprobs"})
 _ITEM_NAMES: Final = frozenset({"id", "call_id"})
-
-Stored = tuple[str, bytes]
-"""(type, body) of a stored event."""
 
 
 class _Differs(Exception):
@@ -56,7 +54,7 @@ class Retrace:
     def __init__(
         self,
         fresh: Callable[[], Envelope],
-        previous: Sequence[Stored],
+        previous: Sequence[PreviousEvent],
         *,
         marker: Callable[[], NewEvent],
         transform: Callable[[object], object] | None = None,
@@ -193,30 +191,26 @@ def _annotate(envelope: Envelope, fields: dict[str, Any]) -> list[NewEvent]:
     return []
 
 
-def _divided(previous: Sequence[Stored]) -> tuple[Sequence[Stored], Sequence[Stored]]:
+def _divided(
+    previous: Sequence[PreviousEvent],
+) -> tuple[Sequence[PreviousEvent], Sequence[PreviousEvent]]:
     """The log up to its last marker with the closings that follow it, and all after that.
 
     Items are told apart by their index: what follows the marker begins behind what was before.
     """
-    at = max((n for n, (kind, _) in enumerate(previous, 1) if kind == RESUMED), default=0)
-    known = {_index(body) for kind, body in previous[:at]} - {None}
-    while at < len(previous) and _index(previous[at][1]) in known:
+    at = max((n for n, told in enumerate(previous, 1) if told.type == RESUMED), default=0)
+    known = {told.event.get("output_index") for told in previous[:at]} - {None}
+    while at < len(previous) and previous[at].event.get("output_index") in known:
         at += 1
     return previous[:at], previous[at:]
 
 
-def _index(body: bytes) -> int | None:
-    index = orjson.loads(body).get("output_index")
-    return index if isinstance(index, int) else None
-
-
-def _script(events: Iterable[Stored]) -> Iterator[_Text | _Fact]:
+def _script(events: Iterable[PreviousEvent]) -> Iterator[_Text | _Fact]:
     """What a new attempt has to say to say the same."""
     text: _Text | None = None
-    for kind, body in events:
+    for _, _, kind, event in events:
         if kind in LIFECYCLE:
             continue
-        event = orjson.loads(body)
         if kind in BY_DELTA:
             if text is not None and text.place == _place(event):
                 text.text += event["delta"]

@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 MAX_BUFFERED_EVENTS = 1024
 MAX_BUFFERED_BYTES = 1024 * 1024
 READ_LIMIT = 2000
-RETRY_SECONDS = 0.5
 
 
 class Entry:
@@ -201,7 +200,7 @@ class Hub:
         except Exception as exc:
             if not connections.is_outage(exc):
                 raise
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(connections.OUTAGE_PAUSE_SECONDS)
             return None
         return [Entry(*row) for row in rows]
 
@@ -263,7 +262,7 @@ class Hub:
                     log(logger, logging.ERROR, LogEvent.DATABASE_LOST, exc_info=exc)
                 self._stale |= stale
                 self._news.set()
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(connections.OUTAGE_PAUSE_SECONDS)
 
     async def _refresh(self, stale: set[str]) -> None:
         cursors = {id_: feed.last_seq for id_ in stale if (feed := self._feeds.get(id_))}

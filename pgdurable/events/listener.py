@@ -28,6 +28,8 @@ from pgdurable.logs import LogEvent, log
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 5.0
+# With a listener that hears, looking for news without being told is only a backstop.
+BACKSTOP_SECONDS = 5.0
 MAX_BACKOFF_SECONDS = 5.0
 
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import psycopg
 
 from pgdurable.database import connections, queries
+from pgdurable.database.connections import LOCK_TIMEOUT
 from pgdurable.database.queries import Append, Finish
 from pgdurable.errors import LeaseLost
 from pgdurable.logs import LogEvent, log
@@ -32,8 +33,6 @@ MAX_BUFFERED_BYTES = 8 * 1024 * 1024
 MAX_FLUSH_BYTES = 32 * 1024 * 1024
 MAX_MESSAGE_BYTES = 768 * 1024 * 1024
 MAX_BACKOFF_SECONDS = 2.0
-# No statement of ours holds a row for as long; whoever does is a person.
-LOCK_TIMEOUT = timedelta(milliseconds=500)
 HELD_PAUSE_SECONDS = 0.02
 
 Stop = Literal["lost", "cancel"]

@@ -22,13 +22,13 @@ from pgdurable.envelope.kinds import CREATED
 from pgdurable.errors import RoomFailed
 from pgdurable.events.enqueuer import Enqueuer
 from pgdurable.events.hub import Hub
-from pgdurable.events.listener import Listener
+from pgdurable.events.listener import BACKSTOP_SECONDS, Listener
 from pgdurable.events.wake import Waker
 from pgdurable.events.writer import Writer
 from pgdurable.logs import LogEvent, log
 from pgdurable.models import EnqueuedResponse, NewEvent
-from pgdurable.worker.attempt import Shared
-from pgdurable.worker.loop import BACKSTOP_SECONDS, Worker, new_worker_id
+from pgdurable.worker.loop import Worker, new_worker_id
+from pgdurable.worker.shared import Shared
 
 logger = logging.getLogger(__name__)
 
@@ -180,9 +180,21 @@ class Runtime:
             self.hub.publish(enqueued.response_id, 0, 0, [event])
 
     def announce(self, response_id: str) -> None:
-        """A person's or a client's call has changed this response: look now."""
+        """There is a new response: look now."""
         self.hub.news([response_id])
-        self._on_work([response_id])
+        self._on_work(None)
+
+    def cancelled(self, response_id: str) -> None:
+        """Its cancel has been committed: an attempt of this process stops at once."""
+        self.hub.news([response_id])
+        if self.worker is not None:
+            self.worker.stop_attempt(response_id, "cancel")
+
+    def deleted(self, response_id: str) -> None:
+        """Its deletion has been committed: readers and an attempt of this process end at once."""
+        self.hub.deleted(response_id)
+        if self.worker is not None:
+            self.worker.stop_attempt(response_id, "lost")
 
     def _on_work(self, ids: list[str] | None) -> None:
         if self.worker is not None:

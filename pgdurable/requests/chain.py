@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -12,11 +13,29 @@ from pgdurable.database.queries import Conn
 from pgdurable.errors import InvalidRequest
 from pgdurable.models import ChainLink
 from pgdurable.requests import references, with_history
+from pgdurable.requests.parse import item_not_found
 
 
 def refers_back(request: dict[str, Any]) -> bool:
     """Does it need anything from storage?"""
     return bool(request.get("previous_response_id")) or any(references(request.get("input")))
+
+
+async def check(
+    conn: Conn, *, previous_response_id: str | None, item_ids: Sequence[str], principal: str
+) -> None:
+    """Raise InvalidRequest for what the principal does not have; no stored body is read."""
+    unknown = await queries.unknown_references(
+        conn,
+        principal=principal,
+        response_ids=[] if previous_response_id is None else [previous_response_id],
+        item_ids=item_ids,
+    )
+    if not unknown:
+        return
+    if unknown[0] == previous_response_id:
+        raise _previous_not_found(previous_response_id)
+    raise item_not_found(unknown[0])
 
 
 async def expand(conn: Conn, request: dict[str, Any], *, principal: str) -> dict[str, Any]:
@@ -32,11 +51,7 @@ async def expand(conn: Conn, request: dict[str, Any], *, principal: str) -> dict
             )
         links = await queries.read_chain(conn, principal=principal, previous_response_id=previous)
         if not links or links[-1].response_id != previous:
-            raise InvalidRequest(
-                f"Previous response with id '{previous}' not found.",
-                param="previous_response_id",
-                code="previous_response_not_found",
-            )
+            raise _previous_not_found(previous)
         chain = [item for link in links for item in _items(link)]
     item_ids = {*references(request.get("input")), *references(chain)}
     items: dict[str, dict[str, Any]] = {}
@@ -52,3 +67,11 @@ def _items(link: ChainLink) -> list[dict[str, Any]]:
     asked = input_items(orjson.loads(link.request).get("input"))
     answered = orjson.loads(link.terminal)["response"]["output"] if link.terminal else []
     return [*asked, *answered]
+
+
+def _previous_not_found(response_id: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"Previous response with id '{response_id}' not found.",
+        param="previous_response_id",
+        code="previous_response_not_found",
+    )

@@ -148,9 +148,14 @@ def with_history(
         if _is_reference(item):
             item_id = item["id"]
             if item_id not in items:
-                raise InvalidRequest(f"Item with id '{item_id}' not found.", param="input")
+                raise item_not_found(item_id)
             given[index] = items[item_id]
     return {**data, "input": [*chain, *given]}
+
+
+def item_not_found(item_id: str) -> InvalidRequest:
+    """The refusal of a reference to an item that is not there."""
+    return InvalidRequest(f"Item with id '{item_id}' not found.", param="input")
 
 
 def _parsed(body: bytes, max_depth: int) -> dict[str, Any]:

@@ -43,7 +43,7 @@ async def cancel(request: web.Request) -> web.Response:
             pass
         else:
             log(logger, logging.INFO, LogEvent.RESPONSE_CANCEL_REQUESTED, response_id=response_id)
-            runtime.announce(response_id)
+            runtime.cancelled(response_id)
             deadline = time.monotonic() + CANCEL_WAIT_SECONDS
             while not feed.finished and not feed.deleted and time.monotonic() < deadline:
                 await feed.wait(deadline - time.monotonic())
@@ -64,8 +64,7 @@ async def delete(request: web.Request) -> web.Response:
             conn, response_id=response_id, principal=principal_of(request)
         )
     log(logger, logging.INFO, LogEvent.RESPONSE_DELETED, response_id=response_id)
-    runtime.hub.deleted(response_id)
-    runtime.announce(response_id)
+    runtime.deleted(response_id)
     return json_response({"id": response_id, "object": "response", "deleted": True})
 
 

@@ -27,7 +27,6 @@ from pgdurable.server.streams import View, stream
 
 BODY_TIMEOUT_SECONDS = 30.0
 MAX_KEY_CHARACTERS = 255
-RETRY_SECONDS = 0.5
 
 
 async def create(request: web.Request) -> web.StreamResponse:
@@ -36,7 +35,7 @@ async def create(request: web.Request) -> web.StreamResponse:
         return refusal(503, "Too many responses are waiting to be stored.", retry=True)
     sent = parse_request(await _body(request))
     view = View.of(request)
-    await _check_history(request, sent)
+    await _check_references(request, sent)
     runtime = runtime_of(request)
     new = _new_response(request, sent)
     headers = {name.lower(): value for name, value in request.headers.items()}
@@ -94,11 +93,16 @@ def _idempotency_key(request: web.Request) -> str | None:
     return key
 
 
-async def _check_history(request: web.Request, sent: ResponseRequest) -> None:
+async def _check_references(request: web.Request, sent: ResponseRequest) -> None:
     """Refuse what points to nothing now, rather than in the handler."""
     if sent.previous_response_id or sent.item_references:
         async with runtime_of(request).pool.connection() as conn:
-            await chain.expand(conn, sent.data, principal=principal_of(request))
+            await chain.check(
+                conn,
+                previous_response_id=sent.previous_response_id,
+                item_ids=sent.item_references,
+                principal=principal_of(request),
+            )
 
 
 async def _attach(
@@ -157,17 +161,24 @@ async def _after_foreground(
     if not (cancels or (feed.finished and not sent.store)):
         return
     runtime, principal = runtime_of(request), principal_of(request)
-    # A delete stops the worker, too: its next write is refused.
-    end = queries.cancel_response if sent.store else queries.delete_response
-    while True:
+
+    async def end() -> None:
         try:
             async with runtime.pool.connection() as conn:
-                await end(conn, response_id=feed.response_id, principal=principal)
+                if sent.store:
+                    await queries.cancel_response(
+                        conn, response_id=feed.response_id, principal=principal
+                    )
+                    runtime.cancelled(feed.response_id)
+                else:
+                    await queries.delete_response(
+                        conn, response_id=feed.response_id, principal=principal
+                    )
+                    runtime.deleted(feed.response_id)
         except errors.DatabaseRefused:
-            pass
-        except Exception as exc:  # nobody else would do it when the database is back
-            if not connections.is_outage(exc) or feed.closing:
+            pass  # it has ended meanwhile
+        except Exception:
+            if not feed.closing:  # nobody else would do it when the database is back
                 raise
-            await asyncio.sleep(RETRY_SECONDS)
-            continue
-        return runtime.announce(feed.response_id)
+
+    await connections.through_outages(end)

@@ -18,8 +18,9 @@ from pgdurable.models import EnqueuedResponse
 class ServerRuntime(Protocol):
     """What the server needs of the process it runs in; whether that has a worker is not its affair.
 
-    `enqueue` makes a response durable and sees to it that somebody starts it; `announce` says that
-    a response has been changed by hand.
+    `enqueue` makes a response durable and sees to it that somebody starts it. The others say what
+    has just been committed: `announce`, that a response is new; `cancelled`, that its cancel was
+    asked for; `deleted`, that it is gone.
     """
 
     pool: AsyncConnectionPool
@@ -33,6 +34,10 @@ class ServerRuntime(Protocol):
     def publish_created(self, enqueued: EnqueuedResponse) -> None: ...
 
     def announce(self, response_id: str) -> None: ...
+
+    def cancelled(self, response_id: str) -> None: ...
+
+    def deleted(self, response_id: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

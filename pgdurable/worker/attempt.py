@@ -2,6 +2,18 @@
 
 The only producer for the writer. Whatever ends it, it ends in one place (`_end`), once; after
 that nothing the handler still does is stored.
+
+```text
+               the handler has returned, or has failed
+  RUNNING ----------------------------------------------> ENDING ---------------------> ENDED
+     |                                                      ^     the last events are     ^
+     | stop: cancel, lost, release, timeout                 |     stored, or refused      |
+     v                                                      |                             |
+  STOPPING -------------------------------------------------+                             |
+     |         the handler has heard it, or is left alone after STOP_GRACE_SECONDS        |
+     v                                                                                    |
+  from anywhere: forsake, because the process ends ---------------------------------------+
+```
 """
 
 from __future__ import annotations
@@ -9,50 +21,45 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Final, Literal
 
-import orjson
-from psycopg_pool import AsyncConnectionPool
-
-from pgdurable.agent import Agent, AgentRequest, Context, Handler, Mode, set_request_headers
-from pgdurable.config import LongRunningSettings
-from pgdurable.database import connections, queries
-from pgdurable.envelope import Envelope, Transform
+from pgdurable.agent import AgentRequest, Context, Handler, Mode, set_request_headers
+from pgdurable.envelope import Envelope
 from pgdurable.errors import InvalidEvent, InvalidRequest, LeaseLost
-from pgdurable.events.hub import Hub
-from pgdurable.events.writer import Log, Writer
+from pgdurable.events.writer import Log
 from pgdurable.logs import LogEvent, log
-from pgdurable.models import ClaimedResponse, Event
-from pgdurable.requests import chain, check_input, with_conversation
+from pgdurable.models import ClaimedResponse
 from pgdurable.worker import call
-from pgdurable.worker.recovery import resumed_request
+from pgdurable.worker.prepare import Preparation, parsed
+from pgdurable.worker.shared import Shared
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-Reason = Literal["lost", "cancel", "release", "timeout"]
+Stop = Literal["lost", "cancel", "release", "timeout"]
 
 # A handler that does not stop when it is cancelled is left alone after this.
 STOP_GRACE_SECONDS = 2.0
 # How many events a handler that never waits may yield before others get a turn.
 EVENTS_PER_TURN = 32
-RETRY_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
-    """What all attempts of a process share."""
+class State(StrEnum):
+    """Where an attempt stands; the drawing is above."""
 
-    agent: Agent
-    settings: LongRunningSettings
-    pool: AsyncConnectionPool
-    writer: Writer
-    hub: Hub
-    worker_id: str
-    headers: dict[str, dict[str, str]]
-    transform: Transform | None = None
+    RUNNING = "running"
+    STOPPING = "stopping"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+_NEXT: Final = {
+    State.RUNNING: {State.STOPPING, State.ENDING, State.ENDED},
+    State.STOPPING: {State.ENDING, State.ENDED},
+    State.ENDING: {State.ENDED},
+    State.ENDED: frozenset[State](),
+}
 
 
 class Attempt:
@@ -79,7 +86,7 @@ class Attempt:
             base_conversation_id=claimed.base_conversation_id,
             principal=claimed.principal,
             is_recovery=claimed.resumed,
-            read_previous_events=self._previous_events,
+            read_previous_events=lambda: self._preparation.previous_events(),
         )
         self._envelope = Envelope(
             claimed.response_id,
@@ -88,11 +95,12 @@ class Attempt:
             fields=_fields(claimed),
             transform=shared.transform,
         )
+        self._preparation = Preparation(shared, claimed, self._context)
         self._on_ended = on_ended
-        self._reason: Reason | None = None
+        self._state = State.RUNNING
+        self._stop: Stop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._ended = asyncio.Event()
-        self._ending = False
 
     async def run(self) -> None:
         """From the claim to the terminal event, or to whatever stops it before."""
@@ -101,10 +109,10 @@ class Attempt:
         timeout = loop.call_later(self._shared.settings.task_timeout_seconds, self.stop, "timeout")
         failure: Exception | None = None
         try:
-            if self._reason is None:
+            if self._state is State.RUNNING:
                 await self._produce()
         except asyncio.CancelledError as exc:
-            if self._reason is None:  # the handler has cancelled itself
+            if self._stop is None:  # the handler has cancelled itself
                 failure = call.Quit(exc)
             elif self._task is not None:
                 self._task.uncancel()
@@ -116,16 +124,20 @@ class Attempt:
             timeout.cancel()
         await self._end(failure)
 
-    def stop(self, reason: Reason) -> None:
-        """End early: the lease is lost, the client cancels, the worker stops, or time is up."""
-        if self._reason == "lost" or self._ending or self._ended.is_set():
+    def stop(self, stop: Stop) -> None:
+        """End early: the lease is lost, the client cancels, the worker stops, or time is up.
+
+        The first word counts, but for a lost lease: there is nothing left to end then.
+        """
+        if self._stop == "lost" or self._state not in (State.RUNNING, State.STOPPING):
             return
-        first = self._reason is None
-        self._reason = reason if first or reason == "lost" else self._reason
-        if reason == "lost":
+        if self._stop is None or stop == "lost":
+            self._stop = stop
+        if stop == "lost":
             log(logger, logging.WARNING, LogEvent.LEASE_LOST, **self._named)
             self._shared.hub.disown(self.response_id)  # its readers want the successor's events
-        if first:
+        if self._state is State.RUNNING:
+            self._go(State.STOPPING)
             self._context.request_cancel()
             if self._task is not None:
                 self._task.cancel()
@@ -134,11 +146,15 @@ class Attempt:
 
     def forsake(self) -> None:
         """Let go at once, whatever is still running: the process ends."""
-        self._ending = True
         self._context.request_cancel()
         self._let_go()
         if self._task is not None:
             self._task.cancel()
+
+    def _go(self, state: State) -> None:
+        """The one place where the state changes."""
+        assert state in _NEXT[self._state], f"{self._state} -> {state}"
+        self._state = state
 
     async def ended(self) -> None:
         """Until the response has ended, or this attempt has let go of it."""
@@ -147,7 +163,8 @@ class Attempt:
     @property
     def released(self) -> bool:
         """Has it stopped for release, all its events stored, with the lease still its own?"""
-        return self._reason == "release" and self._ended.is_set() and not self._log.lost
+        ended = self._state is State.ENDED
+        return self._stop == "release" and ended and not self._log.lost
 
     @property
     def _named(self) -> dict[str, Any]:
@@ -158,7 +175,10 @@ class Attempt:
         }
 
     async def _produce(self) -> None:
-        request = AgentRequest(await self._request())
+        if self._claimed.resumed:
+            self._log.append(self._envelope.resume(await self._preparation.previous()))
+        request = AgentRequest(await self._preparation.request())
+        self._preparation.forget()
         handler = self._shared.agent.handler_for(stream=request.get("stream") is True)
         set_request_headers(self._shared.headers.get(self.response_id, {}))
         if handler.mode is Mode.STREAM:
@@ -174,7 +194,7 @@ class Attempt:
         values = call.for_values(handler, request, self._context)
         async with contextlib.aclosing(values):
             async for value in values:
-                if self._reason is not None:
+                if self._state is not State.RUNNING:
                     raise asyncio.CancelledError
                 append(feed(value))
                 turn += 1
@@ -185,82 +205,22 @@ class Attempt:
                 elif turn % EVENTS_PER_TURN == 0:
                     await asyncio.sleep(0)
 
-    async def _request(self) -> dict[str, Any]:
-        """The request as the handler gets it: complete, on its conversation, with what is known."""
-        claimed = self._claimed
-        request = _parsed(claimed.request)
-        check_input(request)  # a person may have enqueued it
-        if chain.refers_back(request):
-            request = await self._read(
-                lambda conn: chain.expand(conn, request, principal=claimed.principal)
-            )
-        if claimed.resumed:
-            return await self._resume(request)
-        base = claimed.base_conversation_id
-        if base is not None and self._context.conversation_id != base:
-            log(logger, logging.INFO, LogEvent.ALIAS_RESOLVED, **self._named)
-            return with_conversation(request, self._context.conversation_id)
-        return request
-
-    async def _resume(self, request: dict[str, Any]) -> dict[str, Any]:
-        events = await self._read_previous()
-        self._log.append(self._envelope.resume([(event.type, event.body) for event in events]))
-        conversation_id = self._context.conversation_id
-        recover = self._shared.agent.on_recovery.handler
-        if recover is None:
-            return resumed_request(
-                request,
-                conversation_id=conversation_id,
-                events=[(event.attempt, event.type, event.body) for event in events],
-                max_bytes=self._shared.settings.recovery_max_bytes,
-            )
-        rotated = AgentRequest(with_conversation(request, conversation_id))
-        recovered = await call.for_result(recover, rotated, self._context)
-        return dict(rotated if recovered is None else recovered)
-
-    async def _read_previous(self) -> list[Event]:
-        return await self._read(
-            lambda conn: queries.previous_events(
-                conn, response_id=self.response_id, attempt=self.attempt
-            )
-        )
-
-    async def _read(self, query: Callable[[queries.Conn], Awaitable[T]]) -> T:
-        """What the query answers; an outage of the database is not the handler's failure."""
-        while True:
-            try:
-                async with self._shared.pool.connection() as conn:
-                    return await query(conn)
-            except Exception as exc:
-                if not connections.is_outage(exc):
-                    raise
-            await asyncio.sleep(RETRY_SECONDS)
-
-    async def _previous_events(self) -> list[dict[str, Any]]:
-        return [
-            {
-                **orjson.loads(event.body),
-                "sequence_number": event.seq,
-                "attempt_number": event.attempt,
-            }
-            for event in await self._read_previous()
-        ]
-
     async def _end(self, failure: Exception | None) -> None:
         """The one place where an attempt ends."""
-        if self._ending:
+        if self._state not in (State.RUNNING, State.STOPPING):
             return
-        self._ending = True
+        self._go(State.ENDING)
         try:
-            if self._reason == "release":
+            if self._stop == "release":
                 await self._log.flushed()
-            elif self._reason != "lost" and not isinstance(failure, LeaseLost):
+            elif self._stop != "lost" and not isinstance(failure, LeaseLost):
                 await self._finish(failure)
         finally:
             self._let_go()
 
     def _let_go(self) -> None:
-        if not self._ended.is_set():
+        if self._state is not State.ENDED:
+            self._go(State.ENDED)
             self._ended.set()
             self._on_ended(self)
 
@@ -284,9 +244,9 @@ class Attempt:
             )
 
     def _ending_of(self, failure: Exception | None) -> Any:
-        if self._reason == "cancel":
+        if self._stop == "cancel":
             return self._envelope.cancel()
-        if self._reason == "timeout":
+        if self._stop == "timeout":
             seconds = self._shared.settings.task_timeout_seconds
             log(logger, logging.WARNING, LogEvent.ATTEMPT_TIMED_OUT, **self._named)
             return self._envelope.fail("task_timeout", f"Task timed out after {seconds:g} s.")
@@ -305,24 +265,13 @@ class Attempt:
 
     def _abandon(self) -> None:
         """The handler did not stop when it was told to: end without it."""
-        if not self._ending:
+        if self._state is State.STOPPING:
             log(logger, logging.WARNING, LogEvent.ATTEMPT_ABANDONED, **self._named)
             self._abandoning = asyncio.ensure_future(self._end(None))
 
 
 def _fields(claimed: ClaimedResponse) -> dict[str, Any]:
     try:
-        return _parsed(claimed.fields)
+        return parsed(claimed.fields)
     except InvalidRequest:
         return {}  # the request holds the same, and fails the attempt
-
-
-def _parsed(body: bytes | None) -> dict[str, Any]:
-    """A JSON object as Postgres stores it: a person may have enqueued what no client could."""
-    try:
-        value = orjson.loads(body or b"{}")
-    except orjson.JSONDecodeError as exc:
-        raise InvalidRequest(f"The request cannot be read: {exc}") from None
-    if not isinstance(value, dict):
-        raise InvalidRequest("The request is not a JSON object.")
-    return value

@@ -21,22 +21,20 @@ from importlib.metadata import version
 import psycopg
 
 from pgdurable.database import connections, queries
+from pgdurable.events.listener import BACKSTOP_SECONDS
 from pgdurable.events.wake import WORK, Waker
 from pgdurable.events.writer import Stop
 from pgdurable.logs import LogEvent, log
 from pgdurable.models import ClaimedResponse, NewEvent
-from pgdurable.worker.attempt import Attempt, Shared
+from pgdurable.worker.attempt import Attempt
 from pgdurable.worker.lease import Heartbeat
+from pgdurable.worker.shared import Shared
 
 logger = logging.getLogger(__name__)
 
-# With a listener that hears, looking for work without being told is only a backstop.
-BACKSTOP_SECONDS = 5.0
 # Of many slots a part only, so that claiming, running and storing go on beside each other.
 MAX_CLAIM = 100
 MAX_BACKOFF_SECONDS = 5.0
-# No statement of ours holds a row for as long; whoever does is a person.
-LOCK_TIMEOUT = timedelta(milliseconds=500)
 
 
 def new_worker_id() -> str:
@@ -79,8 +77,13 @@ class Worker:
         self._work.set()
         for response_id in ids or ():
             if attempt := self._attempts.get(response_id):
-                # A cancel or a delete; the database says which.
+                # A cancel or a delete by another process; the database says which.
                 self._heartbeat.ask(attempt.response_id, attempt.attempt)
+
+    def stop_attempt(self, response_id: str, stop: Stop) -> None:
+        """This process has committed the response's cancel or deletion: stop its attempt here."""
+        if attempt := self._attempts.get(response_id):
+            attempt.stop(stop)
 
     async def run(self) -> None:
         """Claim and take over until cancelled; `stop` before that to lose nothing."""
@@ -145,7 +148,7 @@ class Worker:
         conn = await self._claims.get()
         try:
             results = await queries.release_responses(
-                conn, attempts=released, lock_timeout=LOCK_TIMEOUT
+                conn, attempts=released, lock_timeout=connections.LOCK_TIMEOUT
             )
         except psycopg.errors.LockNotAvailable:
             held = await queries.held_responses(

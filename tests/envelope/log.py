@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 
 from pgdurable.envelope import Envelope
+from pgdurable.envelope.previous import PreviousEvent, read_previous
 from pgdurable.envelope.response import response_object
+from pgdurable.models import Event as StoredEvent
 from pgdurable.models import NewEvent, Status, Terminal
 
 RESPONSE_ID = "resp_" + "0" * 32
@@ -40,7 +42,7 @@ class Log:
     def start(self) -> Envelope:
         """The next attempt: claimed the first time, taken over from then on."""
         self.attempt += 1
-        previous = self.stored[:]
+        previous = self.previous()
         if self.attempt == 1:
             self._lifecycle("response.in_progress", Status.IN_PROGRESS)
         else:
@@ -56,6 +58,13 @@ class Log:
         if self.attempt > 1:
             self.store(self.envelope.resume(previous))
         return self.envelope
+
+    def previous(self) -> list[PreviousEvent]:
+        """What is stored, as the next attempt reads it."""
+        return read_previous(
+            StoredEvent(RESPONSE_ID, seq, 0, kind, body)
+            for seq, (kind, body) in enumerate(self.stored)
+        )
 
     def feed(self, *yielded: object) -> list[Event]:
         """Returns the stored events of these yields."""

@@ -35,7 +35,7 @@ class Again(Log):
         if self.attempt == 0:
             return super().start()
         self.attempt += 1
-        self.envelope = Retrace(lambda: fresh(self.attempt), self.stored[:], marker=self._marker)
+        self.envelope = Retrace(lambda: fresh(self.attempt), self.previous(), marker=self._marker)
         return self.envelope
 
     def _marker(self) -> NewEvent:

@@ -14,8 +14,8 @@ from pgdurable import LongRunningSettings
 from pgdurable.agent import get_request_headers
 from pgdurable.database import connections
 from pgdurable.events.enqueuer import Enqueuer
+from pgdurable.events.listener import BACKSTOP_SECONDS
 from pgdurable.process import runtime
-from pgdurable.worker.loop import BACKSTOP_SECONDS
 from tests.support import engine
 from tests.support.engine import Conn
 from tests.support.inside import inside, text_of

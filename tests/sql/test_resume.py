@@ -48,6 +48,19 @@ async def test_every_earlier_attempt_is_remembered_not_only_the_last(
     assert await previous(db, "resp_unknown", 2) == []
 
 
+async def test_what_a_request_points_to_is_looked_for_within_the_principal(db: Conn) -> None:
+    mine, theirs = await start(db, principal="me"), await start(db, principal="them")
+    await append(db, mine, done("msg_1"))
+    await append(db, theirs, done("msg_2"))
+    unknown = await queries.unknown_references(
+        db,
+        principal="me",
+        response_ids=[mine.response_id, theirs.response_id, "resp_x"],
+        item_ids=["msg_0", "msg_1", "msg_2"],
+    )
+    assert unknown == [theirs.response_id, "resp_x", "msg_0", "msg_2"]
+
+
 async def test_items_are_found_by_id_within_the_principal(db: Conn) -> None:
     mine, theirs = await start(db, principal="me"), await start(db, principal="them")
     await append(db, mine, done("msg_1"), done("msg_2", 1))

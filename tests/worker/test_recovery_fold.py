@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgdurable.worker.recovery import PreviousEvent, fold_events
+from pgdurable.envelope.previous import PreviousEvent, read_previous
+from pgdurable.models import Event
+from pgdurable.worker.recovery import fold_events
 
 
 def stored(attempt: int, type_: str, /, **fields: Any) -> PreviousEvent:
-    return attempt, type_, orjson.dumps({"type": type_, **fields})
+    return PreviousEvent(0, attempt, type_, {"type": type_, **fields})
 
 
 def added(attempt: int, item: dict[str, Any]) -> PreviousEvent:
@@ -175,7 +176,7 @@ def test_the_handlers_own_events_stay_and_progress_noise_goes() -> None:
 )
 @pytest.mark.parametrize("type_", ["my.event", "response.output_text.delta"])
 def test_a_body_that_cannot_be_read_leaves_a_note(type_: str, body: bytes) -> None:
-    assert fold_events([(1, type_, body)]) == [
+    assert fold_events(read_previous([Event("", 0, 1, type_, body)])) == [
         {"attempt": 1, "event": {"type": type_, "unreadable": True}}
     ]
 
@@ -183,7 +184,10 @@ def test_a_body_that_cannot_be_read_leaves_a_note(type_: str, body: bytes) -> No
 def test_an_event_nested_too_deep_to_be_written_leaves_a_note() -> None:
     body = b'{"a":' + b"[" * 500 + b"]" * 500 + b"}"
 
-    assert fold_events([(1, "my.event", body)])[0]["event"]["unreadable"] is True
+    assert (
+        fold_events(read_previous([Event("", 0, 1, "my.event", body)]))[0]["event"]["unreadable"]
+        is True
+    )
 
 
 @given(st.lists(st.text(max_size=20), max_size=50))

@@ -8,12 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
+from pgdurable.envelope.previous import PreviousEvent
 from pgdurable.requests import conversation_anchor, with_conversation
-from pgdurable.worker.recovery import PreviousEvent, recovery_message, resumed_request
+from pgdurable.worker.recovery import recovery_message, resumed_request
 
 
 def stored(attempt: int, event: dict[str, Any]) -> PreviousEvent:
-    return attempt, event["type"], orjson.dumps(event)
+    return PreviousEvent(0, attempt, event["type"], event)
 
 
 def message_event(attempt: int, item_id: str, text: str) -> PreviousEvent:

@@ -36,6 +36,7 @@ from pgdurable.database.queries.reading import (
     read_events,
     read_items,
     resolve_conversation_alias,
+    unknown_references,
 )
 from pgdurable.database.queries.rows import Conn
 from pgdurable.database.queries.writing import (
@@ -92,6 +93,7 @@ __all__ = [
     "response_overviews",
     "retry_response",
     "take_over_responses",
+    "unknown_references",
     "unregister_worker",
     "upsert_conversation_alias",
     "wake",

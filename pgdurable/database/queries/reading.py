@@ -97,6 +97,25 @@ async def get_request(conn: Conn, *, response_id: str, principal: str) -> bytes:
     return bytes(body)
 
 
+async def unknown_references(
+    conn: Conn, *, principal: str, response_ids: Sequence[str], item_ids: Sequence[str]
+) -> list[str]:
+    """Those of the ids that the principal has no response or no closed item for, as given."""
+    return await fetch_values(
+        conn,
+        """
+        select pgdurable.unknown_references(
+          p_principal    => %(principal)s,
+          p_response_ids => %(response_ids)s::text[],
+          p_item_ids     => %(item_ids)s::text[]
+        )
+        """,
+        principal=principal,
+        response_ids=list(response_ids),
+        item_ids=list(item_ids),
+    )
+
+
 async def read_items(conn: Conn, *, principal: str, item_ids: Sequence[str]) -> list[StoredItem]:
     """The closed items with these ids; unknown ones are missing from the answer."""
     return await fetch(

@@ -9,8 +9,9 @@ import orjson
 from pgdurable.envelope.kinds import CREATED, IN_PROGRESS, ITEM_ADDED, ITEM_DONE, RESUMED
 from pgdurable.envelope.ledger import Ledger
 from pgdurable.envelope.orphans import close_orphans
+from pgdurable.envelope.previous import read_previous
 from pgdurable.envelope.response import response_object
-from pgdurable.models import Status
+from pgdurable.models import Event, Status
 from pgdurable.server.view.events import Json, SeenEvent
 
 
@@ -25,7 +26,7 @@ class ResumeAsProgress:
         self._response: Json = {}
         self._closed: dict[int, Any] = {}
         self._open: set[str] = set()
-        self._since: list[tuple[str, bytes]] = []  # from the announcement of the oldest open item
+        self._since: list[SeenEvent] = []  # from the announcement of the oldest open item
 
     def take(self, event: SeenEvent) -> SeenEvent:
         if event.type == CREATED:
@@ -37,7 +38,7 @@ class ResumeAsProgress:
         elif event.type == RESUMED:
             return self._in_progress(event)
         if self._open:
-            self._since.append((event.type, event.body))
+            self._since.append(event)
         else:
             self._since.clear()
         return event
@@ -50,7 +51,8 @@ class ResumeAsProgress:
     def _in_progress(self, event: SeenEvent) -> SeenEvent:
         attempt = orjson.loads(event.body)["attempt"]
         items = dict(self._closed)
-        for closing in close_orphans(self._since, Ledger(self._response["id"])):
+        previous = read_previous(Event("", e.seq, 0, e.type, e.body) for e in self._since)
+        for closing in close_orphans(previous, Ledger(self._response["id"])):
             if closing.type == ITEM_DONE:
                 done = orjson.loads(closing.body)
                 items[done["output_index"]] = done["item"]

@@ -1,6 +1,6 @@
 """What attempt N+1 is told about attempts 1..N; pure."""
 
-from pgdurable.worker.recovery.fold import PreviousEvent, fold_events
+from pgdurable.worker.recovery.fold import fold_events
 from pgdurable.worker.recovery.policy import (
     DEFAULT_MAX_BYTES,
     recovery_message,
@@ -9,7 +9,6 @@ from pgdurable.worker.recovery.policy import (
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
-    "PreviousEvent",
     "fold_events",
     "recovery_message",
     "resumed_request",

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
-
 from pgdurable.envelope.kinds import BY_DELTA, BY_DONE, ITEM_ADDED, ITEM_DONE, LIFECYCLE, Kind
-
-PreviousEvent = tuple[int, str, bytes]
-"""(attempt, type, body): one event of an earlier attempt, body as stored."""
+from pgdurable.envelope.previous import PreviousEvent
 
 
 class _Item:
@@ -62,10 +58,9 @@ class _History:
         self._entries: list[_Item | dict[str, Any]] = []
         self._items: dict[str, _Item] = {}
 
-    def add(self, attempt: int, type_: str, body: bytes) -> None:
+    def add(self, attempt: int, type_: str, event: dict[str, Any]) -> None:
         if type_ in LIFECYCLE:
             return
-        event = _decoded(type_, body)
         kind = BY_DELTA.get(type_) or BY_DONE.get(type_)
         if type_ in (ITEM_ADDED, ITEM_DONE):
             self._add_item(attempt, event, closed=type_ == ITEM_DONE)
@@ -111,21 +106,6 @@ def fold_events(events: Iterable[PreviousEvent]) -> list[dict[str, Any]]:
     item belongs to the attempt that began it, whoever closed it.
     """
     history = _History()
-    for attempt, type_, body in events:
-        history.add(attempt, type_, body)
+    for _, attempt, type_, event in events:
+        history.add(attempt, type_, event)
     return history.entries()
-
-
-def _decoded(type_: str, body: bytes) -> dict[str, Any]:
-    """Return the event; a mere note of its type where its JSON is beyond us.
-
-    The log accepts any JSON that Postgres does, written by hand for instance: lone surrogates,
-    numbers without a float, hundreds of levels.
-    """
-    try:
-        event = orjson.loads(body)
-        if not type_.endswith(".delta"):
-            orjson.dumps(event)
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
-        event = None
-    return event if isinstance(event, dict) else {"type": type_, "unreadable": True}

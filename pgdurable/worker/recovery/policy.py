@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pgdurable.agent.request import input_items
+from pgdurable.envelope.previous import PreviousEvent
 from pgdurable.requests.anchor import with_conversation
 from pgdurable.worker.recovery.fit import fit
-from pgdurable.worker.recovery.fold import PreviousEvent, fold_events
+from pgdurable.worker.recovery.fold import fold_events
 
 DEFAULT_MAX_BYTES = 64 * 1024
 
