@@ -38,6 +38,7 @@ create or replace function pgdurable.unknown_references(
 returns setof text
 language sql
 stable
+set search_path = ''
 as $$
   select w.response_id
   from unnest(p_response_ids) as w (response_id)
