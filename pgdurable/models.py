@@ -78,7 +78,7 @@ class EnqueuedResponse(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ClaimedResponse(WithStatus):
-    """A response that this worker now owns, or (status terminal) that a takeover has ended.
+    """A response that this worker now owns.
 
     `last_seq` is the number of `event`, which the claim or takeover wrote; `created_at` is in
     seconds since 1970; `conversation_id` is the current one, `base_conversation_id` the client's.
@@ -94,8 +94,8 @@ class ClaimedResponse(WithStatus):
     created_at: int
     conversation_id: str | None
     base_conversation_id: str | None
-    request: bytes | None
-    fields: bytes | None
+    request: bytes
+    fields: bytes
     resumed: bool
     deadline_at: datetime | None
 

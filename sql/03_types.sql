@@ -47,7 +47,7 @@ $$);
 select pgdurable._make_type('claimed_response', $$
   response_id          text,
   attempt              integer,
-  status               text,      -- in_progress; or terminal, when a takeover ended it
+  status               text,      -- in_progress
   last_seq             bigint,    -- of the event below
   event_type           text,
   event                json,      -- what this claim or takeover wrote last

@@ -6,11 +6,15 @@
  *              queued past its deadline -> failed
  *   called by  worker, about once a second
  *   locks      responses rows (skip locked: never waits), then what _begin_attempts locks
- *   notifies   nobody: the caller wakes tails after commit
+ *   notifies   pgdurable_tail, for those it has ended; of the others the caller wakes tails after commit
  *   raises     nothing; it returns fewer rows
  */
 
-/* All of it is one transaction: attempt, rotation, alias and event stand or fall together. */
+/*
+ * All of it is one transaction: attempt, rotation, alias and event stand or fall together.
+ * Those that end are no answer to a worker, who has nothing to do for them: their readers
+ * are told.
+ */
 create or replace function pgdurable.take_over_responses(
   p_worker_id text,
   p_queues    text[],
@@ -29,44 +33,34 @@ declare
   v_ended   text[];
 begin
   v_expired := pgdurable._lock_expired(p_queues, p_limit, v_now);
+  v_ended := pgdurable._fail_overdue(p_queues, p_limit, v_now);
 
-  return query
-  select f.*
-  from pgdurable._fail_overdue(p_queues, p_limit, v_now) as f;
-
-  if v_expired = '{}' then
-    return;
-  end if;
-
-  update pgdurable.attempts as a
-  set ended_at = greatest(v_now, a.started_at), outcome = 'lost'
-  from pgdurable.responses as r
-  where r.response_id = any(v_expired)
-    and a.response_id = r.response_id
-    and a.attempt = r.attempt
-    and a.outcome is null;
-
-  update pgdurable.responses as r
-  set failed_attempts = r.failed_attempts + 1
-  where r.response_id = any(v_expired);
-
-  return query
-  select x.*
-  from pgdurable._end_exhausted(v_expired, v_now) as x;
-
-  v_ended := array(
-    select r.response_id
+  if v_expired <> '{}' then
+    update pgdurable.attempts as a
+    set ended_at = greatest(v_now, a.started_at), outcome = 'lost'
     from pgdurable.responses as r
     where r.response_id = any(v_expired)
-      and r.status <> 'in_progress'
-  );
+      and a.response_id = r.response_id
+      and a.attempt = r.attempt
+      and a.outcome is null;
 
-  return query
-  select b.*
-  from pgdurable._begin_attempts(
-    array(select i.id from unnest(v_expired) as i (id) where i.id <> all(v_ended)),
-    p_worker_id, p_lease, 'takeover'
-  ) as b;
+    update pgdurable.responses as r
+    set failed_attempts = r.failed_attempts + 1
+    where r.response_id = any(v_expired);
+
+    v_ended := v_ended || pgdurable._end_exhausted(v_expired, v_now);
+
+    return query
+    select b.*
+    from pgdurable._begin_attempts(
+      array(select i.id from unnest(v_expired) as i (id) where i.id <> all(v_ended)),
+      p_worker_id, p_lease, 'takeover'
+    ) as b;
+  end if;
+
+  if v_ended <> '{}' then
+    perform pgdurable.wake('pgdurable_tail', v_ended);
+  end if;
 end;
 $$;
 
@@ -92,42 +86,48 @@ as $$
   from expired as e;
 $$;
 
-/* Of the expired ones: cancelled where that was asked, failed where the budget or the time is spent. */
+/* Of the expired ones: cancelled where that was asked, failed where the budget or the time is spent. Answers those. */
 create or replace function pgdurable._end_exhausted(p_response_ids text[], p_now timestamptz)
-returns setof pgdurable.claimed_response
+returns text[]
 language plpgsql
 set search_path = ''
 as $$
+declare
+  v_ids   text[];
+  v_codes text[];
 begin
-  return query
-  select e.*
-  from pgdurable.responses as r
-  cross join lateral pgdurable._end_without_handler(
-    r.response_id,
-    case
+  select
+    coalesce(array_agg(r.response_id), '{}'),
+    array_agg(case
       when r.cancel_requested_at is not null then 'cancelled'
       when r.deadline_at <= p_now then 'deadline_exceeded'
       else 'max_attempts'
-    end,
-    p_now
-  ) as e
+    end)
+  into v_ids, v_codes
+  from pgdurable.responses as r
   where r.response_id = any(p_response_ids)
     and (
       r.cancel_requested_at is not null
       or r.deadline_at <= p_now
       or r.failed_attempts >= r.max_attempts
     );
+
+  perform pgdurable._end_without_handler(w.id, w.code, p_now)
+  from unnest(v_ids, v_codes) as w (id, code);
+
+  return v_ids;
 end;
 $$;
 
 /* Queued is worded as in responses_deadline_idx, so that no plan walks through the whole queue instead. */
 create or replace function pgdurable._fail_overdue(p_queues text[], p_limit integer, p_now timestamptz)
-returns setof pgdurable.claimed_response
+returns text[]
 language plpgsql
 set search_path = ''
 as $$
+declare
+  v_ids text[];
 begin
-  return query
   with overdue as materialized (
     select r.response_id
     from pgdurable.responses as r
@@ -139,8 +139,13 @@ begin
     limit p_limit
     for no key update skip locked
   )
-  select e.*
-  from overdue as o
-  cross join lateral pgdurable._end_without_handler(o.response_id, 'deadline_exceeded', p_now) as e;
+  select coalesce(array_agg(o.response_id), '{}')
+  into v_ids
+  from overdue as o;
+
+  perform pgdurable._end_without_handler(i.id, 'deadline_exceeded', p_now)
+  from unnest(v_ids) as i (id);
+
+  return v_ids;
 end;
 $$;

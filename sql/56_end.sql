@@ -16,7 +16,7 @@
  * terminal event commits together with the status.
  */
 create or replace function pgdurable._end_without_handler(p_response_id text, p_code text, p_now timestamptz)
-returns setof pgdurable.claimed_response
+returns void
 language plpgsql
 set search_path = ''
 as $$
@@ -25,7 +25,6 @@ declare
   v_type    text := case when p_code = 'cancelled' then 'response.incomplete' else 'response.failed' end;
   v_message text := pgdurable._ending_message(p_code);
   v_seq     bigint;
-  v_event   json;
 begin
   v_seq := pgdurable._close_open_items(p_response_id, p_now);
 
@@ -40,7 +39,7 @@ begin
   end if;
 
   v_seq := v_seq + 1;
-  insert into pgdurable.events as e (response_id, seq, attempt, type, body, created_at)
+  insert into pgdurable.events (response_id, seq, attempt, type, body, created_at)
   select
     p_response_id, v_seq, r.attempt, v_type,
     pgdurable._lifecycle_event(
@@ -54,10 +53,8 @@ begin
     p_now
   from pgdurable.responses as r
   join pgdurable.requests as q on q.response_id = r.response_id
-  where r.response_id = p_response_id
-  returning e.body into v_event;
+  where r.response_id = p_response_id;
 
-  return query
   update pgdurable.responses as r
   set
     status = v_status,
@@ -65,10 +62,7 @@ begin
     worker_id = null,
     lease_expires_at = null,
     finished_at = greatest(p_now, r.started_at, r.created_at)
-  where r.response_id = p_response_id
-  returning
-    r.response_id, r.attempt, r.status, r.last_seq, v_type, v_event, r.principal,
-    pgdurable._epoch(r.created_at), null::text, r.conversation_id, null::json, null::json, false, r.deadline_at;
+  where r.response_id = p_response_id;
 end;
 $$;
 

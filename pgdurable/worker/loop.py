@@ -280,9 +280,6 @@ class Worker:
                 worker_id=self._shared.worker_id,
                 status=response.status,
             )
-            if response.status.is_terminal:
-                self._shared.hub.news([response.response_id])
-                continue
             if response.resumed:
                 log(
                     logger,

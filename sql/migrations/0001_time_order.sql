@@ -25,3 +25,8 @@ add constraint ended_not_before_started check (ended_at >= started_at);
 drop function pgdurable._idempotency_key(text, text);
 drop function pgdurable._matching_responses(text, text, text, jsonb);
 drop function pgdurable._outcome(text, integer);
+
+-- They answered a claimed response that was half null, and answer less now.
+drop function pgdurable._end_without_handler(text, text, timestamptz);
+drop function pgdurable._end_exhausted(text[], timestamptz);
+drop function pgdurable._fail_overdue(text[], integer, timestamptz);

@@ -80,16 +80,15 @@ def as_claimed(claimed: ClaimedResponse) -> tuple[Any, ...]:
 
 
 def as_begun(response: Response) -> tuple[Any, ...]:
-    ended = response.status.is_terminal
     return (
         response.response_id,
         response.attempt,
         response.status,
         response.last_seq,
         response.log[-1].type,
-        None if ended else response.attempts[-1].conversation,
+        response.attempts[-1].conversation,
         response.conversation,
-        False if ended else response.attempts[-1].resumed,
+        response.attempts[-1].resumed,
     )
 
 

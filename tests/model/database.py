@@ -67,6 +67,15 @@ class Database:
             " from pgdurable_test.ids as s"
         )
 
+    def finished(self, response_ids: list[str]) -> set[str]:
+        """Those of them that have ended."""
+        found = self.sync.execute(
+            "select r.response_id from pgdurable.responses as r"
+            " where r.response_id = any(%s) and r.finished_at is not null",
+            [response_ids],
+        )
+        return {str(row[0]) for row in found}
+
     def _text(self, query: LiteralString) -> str:
         row = self.sync.execute(query).fetchone()
         assert row is not None

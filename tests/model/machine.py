@@ -185,15 +185,16 @@ class EngineMachine(RuleBasedStateMachine):
         due = times(expired, overdue)
         taken = self.db.call(take_over(self.db.conn, worker, limit=limit))
         chosen = {claimed.response_id for claimed in taken}
+        chosen |= self.db.finished([r.response_id for r in expired + overdue])
         assert times(
             [r for r in expired if r.response_id in chosen],
             [r for r in overdue if r.response_id in chosen],
         ) == [longest[:limit] for longest in due]
-        changed = self.model.take_over(worker, chosen)
+        changed = [r for r in self.model.take_over(worker, chosen) if not r.status.is_terminal]
         assert sorted(map(repr, map(as_claimed, taken))) == sorted(
             map(repr, map(as_begun, changed))
         )
-        self._hand_out([r for r in changed if not r.status.is_terminal])
+        self._hand_out(changed)
 
     def _hand_out(self, responses: Sequence[Response]) -> None:
         for r in responses:

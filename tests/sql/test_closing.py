@@ -15,6 +15,7 @@ from tests.support.engine import (
     append,
     delta,
     done,
+    end_by_takeover,
     last_event,
     start,
     take_over,
@@ -28,7 +29,7 @@ async def ended(db: Conn, clock: Clock, *events: NewEvent) -> str:
     held = await start(db, max_attempts=1)
     await append(db, held, *events)
     clock.advance(PAST_LEASE)
-    (end,) = await take_over(db)
+    (end,) = await end_by_takeover(db)
     assert end.status.is_terminal
     return held.response_id
 

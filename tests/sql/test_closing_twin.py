@@ -17,7 +17,7 @@ from pgdurable.models import NewEvent
 from tests.envelope.log import Log
 from tests.envelope.yields import yields
 from tests.support.clock import Clock
-from tests.support.engine import PAST_LEASE, Conn, append, start, take_over
+from tests.support.engine import PAST_LEASE, Conn, append, end_by_takeover, start
 from tests.support.grammar import check_stream
 
 NUL = b"\\u0000"
@@ -53,7 +53,7 @@ async def log_after_its_end(db: Conn, clock: Clock, events: list[NewEvent]) -> l
     if events:
         await append(db, held, *events)
     clock.advance(PAST_LEASE)
-    (end,) = await take_over(db)
+    (end,) = await end_by_takeover(db)
     assert end.status.is_terminal
     rows = await db.execute(
         "select e.body::text from pgdurable.events as e where e.response_id = %s order by e.seq",

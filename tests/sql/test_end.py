@@ -14,6 +14,7 @@ from tests.support.engine import (
     Conn,
     append,
     attempts_of,
+    end_by_takeover,
     enqueue,
     last_event,
     log_of,
@@ -31,7 +32,7 @@ async def test_past_its_budget_it_fails_with_an_error_event_and_a_terminal_one(
     held = await start(db, max_attempts=1, fields=b'{"model":"m"}')
     await append(db, held)
     clock.advance(PAST_LEASE)
-    (end,) = await take_over(db)
+    (end,) = await end_by_takeover(db)
     assert (await types_of(db, held.response_id))[-2:] == ["error", "response.failed"]
     row = await state(db, held.response_id)
     assert (row["status"], row["worker_id"], row["lease_expires_at"]) == ("failed", None, None)
@@ -75,7 +76,7 @@ async def test_what_the_request_held_does_not_keep_it_from_ending(
 ) -> None:
     await start(db, max_attempts=1, request=fields, fields=fields)
     clock.advance(PAST_LEASE)
-    (end,) = await take_over(db)
+    (end,) = await end_by_takeover(db)
     assert end.status is Status.FAILED
     assert fields[1:-1] in end.event
 

@@ -20,6 +20,7 @@ from tests.support.engine import (
     attempts_of,
     claim,
     delta,
+    end_by_takeover,
     enqueue,
     finish,
     log_of,
@@ -71,7 +72,7 @@ async def test_an_end_that_a_takeover_wrote_is_not_taken_for_a_repetition_of_the
     if status is Status.CANCELLED:
         await queries.cancel_response(db, response_id=held.response_id, principal="")
     clock.advance(PAST_LEASE)
-    (ended,) = await take_over(db)
+    (ended,) = await end_by_takeover(db)
     assert (ended.status, ended.attempt) == (status, held.attempt)
     assert (await finish(db, held, status, after=ended.last_seq - 1)).outcome == "lost"
 

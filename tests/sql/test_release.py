@@ -15,6 +15,7 @@ from tests.support.engine import (
     append,
     attempts_of,
     claim,
+    end_by_takeover,
     finish,
     last_event,
     release,
@@ -116,4 +117,4 @@ async def test_handed_back_past_its_deadline_it_fails(db: Conn, clock: Clock) ->
     clock.advance(timedelta(seconds=6))
     await release(db, held)
     assert await claim(db) == []
-    assert [taken.status for taken in await take_over(db)] == [Status.FAILED]
+    assert [end.status for end in await end_by_takeover(db)] == [Status.FAILED]

@@ -24,11 +24,11 @@ from tests.support.engine import (
     append,
     claim,
     delta,
+    end_by_takeover,
     enqueue,
     finish,
     release,
     start,
-    take_over,
     value,
 )
 from tests.support.places import roomy_folder
@@ -102,7 +102,7 @@ async def test_the_runtime_can_do_all_it_does(runtime: Conn, server_dsn: str) ->
     await queries.cancel_response(runtime, response_id=retried, principal="")
     await queries.delete_response(runtime, response_id=retried, principal="")
     await enqueue(runtime, deadline=timedelta(0))
-    assert [ended.status for ended in await take_over(runtime)] == [Status.FAILED]
+    assert [ended.status for ended in await end_by_takeover(runtime)] == [Status.FAILED]
     await queries.wake(runtime, channel="pgdurable_tail", ids=[held.response_id])
     assert len(await queries.read_events(runtime, {held.response_id: -1})) == 5
     await queries.get_response(runtime, response_id=held.response_id, principal="")

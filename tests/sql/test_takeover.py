@@ -7,7 +7,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from pgdurable.database import queries
+from pgdurable.database import connections, queries
 from pgdurable.errors import LeaseLost
 from pgdurable.models import Status
 from tests.support.clock import Clock
@@ -21,6 +21,7 @@ from tests.support.engine import (
     claim,
     delta,
     done,
+    end_by_takeover,
     enqueue,
     finish,
     log_of,
@@ -81,16 +82,12 @@ async def test_the_old_attempt_can_write_nothing_any_more(db: Conn, clock: Clock
 
 async def test_the_budget_counts_silent_workers_the_first_included(db: Conn, clock: Clock) -> None:
     response_id = (await start(db, max_attempts=3)).response_id
-    statuses = []
-    for _ in range(3):
+    for attempt in (2, 3):
         clock.advance(PAST_LEASE)
-        (taken,) = await take_over(db)
-        statuses.append((taken.attempt, taken.status))
-    assert statuses == [
-        (2, Status.IN_PROGRESS),
-        (3, Status.IN_PROGRESS),
-        (3, Status.FAILED),
-    ]
+        assert [taken.attempt for taken in await take_over(db)] == [attempt]
+    clock.advance(PAST_LEASE)
+    ((attempt, status),) = [(end.attempt, end.status) for end in await end_by_takeover(db)]
+    assert (attempt, status) == (3, Status.FAILED)
     row = await state(db, response_id)
     assert (row["attempt"], row["failed_attempts"], row["max_attempts"]) == (3, 3, 3)
     assert await take_over(db) == []
@@ -105,13 +102,13 @@ async def test_the_budget_does_not_count_what_was_handed_back(db: Conn, clock: C
     (taken,) = await take_over(db)
     assert (taken.attempt, taken.status) == (5, Status.IN_PROGRESS)
     clock.advance(PAST_LEASE)
-    assert [taken.status for taken in await take_over(db)] == [Status.FAILED]
+    assert [end.status for end in await end_by_takeover(db)] == [Status.FAILED]
 
 
 async def test_past_the_deadline_it_ends_although_attempts_are_left(db: Conn, clock: Clock) -> None:
     await start(db, deadline=LEASE)
     clock.advance(PAST_LEASE)
-    assert [taken.status for taken in await take_over(db)] == [Status.FAILED]
+    assert [end.status for end in await end_by_takeover(db)] == [Status.FAILED]
 
 
 async def test_before_the_deadline_it_goes_on_and_the_deadline_is_told(
@@ -129,16 +126,15 @@ async def test_one_that_was_asked_to_stop_is_cancelled_not_resumed(db: Conn, clo
     await append(db, held, added("msg_1", 0), done("msg_1", 0), delta())
     await queries.cancel_response(db, response_id=held.response_id, principal="")
     clock.advance(PAST_LEASE)
-    (taken,) = await take_over(db)
-    assert taken.status is Status.CANCELLED
-    assert (await state(db, held.response_id))["status"] == "cancelled"
+    (end,) = await end_by_takeover(db)
+    assert end.status is Status.CANCELLED
 
 
 async def test_a_queued_one_past_its_deadline_fails(db: Conn, clock: Clock) -> None:
     response_id = await enqueue(db, deadline=timedelta(seconds=5))
     clock.advance(timedelta(seconds=6))
-    (taken,) = await take_over(db)
-    assert (taken.response_id, taken.status, taken.attempt) == (response_id, Status.FAILED, 0)
+    (end,) = await end_by_takeover(db)
+    assert (end.response_id, end.status, end.attempt) == (response_id, Status.FAILED, 0)
 
 
 async def test_only_the_queues_that_were_named(db: Conn, clock: Clock) -> None:
@@ -149,10 +145,11 @@ async def test_only_the_queues_that_were_named(db: Conn, clock: Clock) -> None:
         await enqueue(db, queue=queue, deadline=timedelta(seconds=1))
     clock.advance(PAST_LEASE)
     assert await take_over(db, queues=["z"]) == []
-    taken = await take_over(db, queues=["x"])
-    assert {held.status for held in taken} == {Status.IN_PROGRESS, Status.FAILED}
-    queues = [(await state(db, held.response_id))["queue"] for held in taken]
-    assert queues == ["x", "x"]
+    assert len(await take_over(db, queues=["x"])) == 1
+    rows = await db.execute(
+        "select r.queue from pgdurable.responses as r where r.attempt = 2 or r.status = 'failed'"
+    )
+    assert await rows.fetchall() == [("x",), ("x",)]
 
 
 async def test_a_sweep_is_bounded_and_the_longest_silent_go_first(db: Conn, clock: Clock) -> None:
@@ -172,8 +169,8 @@ async def test_a_sweep_of_the_overdue_is_bounded_and_goes_by_their_deadlines(
 ) -> None:
     last, first, second = [await enqueue(db, deadline=timedelta(seconds=n)) for n in (3, 1, 2)]
     clock.advance(PAST_LEASE)
-    assert {taken.response_id for taken in await take_over(db, limit=2)} == {first, second}
-    assert [taken.response_id for taken in await take_over(db, limit=2)] == [last]
+    assert {end.response_id for end in await end_by_takeover(db, limit=2)} == {first, second}
+    assert [end.response_id for end in await end_by_takeover(db, limit=2)] == [last]
 
 
 async def test_a_full_batch_that_ends_does_not_hide_the_others(db: Conn, clock: Clock) -> None:
@@ -181,10 +178,8 @@ async def test_a_full_batch_that_ends_does_not_hide_the_others(db: Conn, clock: 
         await start(db, max_attempts=1)
     healthy = await start(db)
     clock.advance(PAST_LEASE)
-    statuses = []
-    while taken := await take_over(db, limit=2):
-        statuses += [held.status for held in taken]
-    assert sorted(statuses) == ["failed", "failed", "failed", "in_progress"]
+    taken = [held for _ in range(2) for held in await take_over(db, limit=2)]
+    assert [held.response_id for held in taken] == [healthy.response_id]
     assert (await state(db, healthy.response_id))["attempt"] == 2
 
 
@@ -199,7 +194,9 @@ async def test_a_row_that_somebody_holds_is_passed_over(dsn: str, db: Conn, cloc
             [[held.response_id, overdue]],
         )
         assert [taken.response_id for taken in await take_over(db)] == [other.response_id]
-    assert {taken.response_id for taken in await take_over(db)} == {held.response_id, overdue}
+        assert (await state(db, overdue))["status"] == "queued"
+    assert [taken.response_id for taken in await take_over(db)] == [held.response_id]
+    assert (await state(db, overdue))["status"] == "failed"
 
 
 async def test_it_is_all_there_or_nothing(db: Conn, clock: Clock) -> None:
@@ -214,3 +211,16 @@ async def test_it_is_all_there_or_nothing(db: Conn, clock: Clock) -> None:
     assert await state(db, held.response_id) == before
     assert await value(db, "select count(*) from pgdurable.conversation_aliases") == 0
     assert await attempts_of(db, held.response_id) == [(1, "a", "claim", False, None)]
+
+
+async def test_readers_of_those_that_end_are_told(dsn: str, db: Conn, clock: Clock) -> None:
+    held, overdue = await start(db, max_attempts=1), await enqueue(db, deadline=LEASE)
+    clock.advance(PAST_LEASE)
+    async with await connections.connect(dsn, name="listener") as listener:
+        await listener.execute("listen pgdurable_tail")
+        assert await take_over(db) == []
+        heard = [n.payload async for n in listener.notifies(timeout=10, stop_after=1)]
+    assert {response_id for ids in heard for response_id in ids.split()} == {
+        held.response_id,
+        overdue,
+    }

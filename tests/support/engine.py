@@ -245,3 +245,29 @@ async def attempts_of(conn: Conn, response_id: str) -> list[tuple[Any, ...]]:
         [response_id],
     )
     return list(await rows.fetchall())
+
+
+class Ended(NamedTuple):
+    """A response that a takeover has ended, and the event that did."""
+
+    response_id: str
+    attempt: int
+    status: Status
+    last_seq: int
+    event_type: str
+    event: bytes
+
+
+async def end_by_takeover(conn: Conn, **how: Any) -> list[Ended]:
+    """Take over, and answer what ended instead; nothing else may have been there to take."""
+    finished = "select array(select r.response_id from pgdurable.responses as r"
+    before = await value(conn, finished + " where r.finished_at is not null)")
+    assert await take_over(conn, **how) == []
+    rows = await conn.execute(
+        "select r.response_id, r.attempt, r.status, r.last_seq, e.type, e.body"
+        " from pgdurable.responses as r"
+        " join pgdurable.events as e on e.response_id = r.response_id and e.seq = r.last_seq"
+        " where r.finished_at is not null and r.response_id <> all(%s)",
+        [before],
+    )
+    return [Ended(*row)._replace(status=Status(row[2])) for row in await rows.fetchall()]

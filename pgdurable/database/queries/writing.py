@@ -178,7 +178,7 @@ async def claim_responses(
 async def take_over_responses(
     conn: Conn, *, worker_id: str, queues: list[str], limit: int, lease: timedelta
 ) -> list[ClaimedResponse]:
-    """Take over up to `limit` responses with an expired lease; the ended ones are terminal."""
+    """Take over up to `limit` responses with an expired lease; those past their budget end."""
     return await fetch(
         conn,
         ClaimedResponse,
