@@ -116,7 +116,7 @@ stable
 set search_path = ''
 as $$
   select ('[' || coalesce(string_agg(
-    pgdurable._item_of(e.body)::text, ',' order by substring(e.body::text, '"output_index":(\d{1,9})')::integer, e.seq
+    pgdurable._item_of(e.body)::text, ',' order by substring(e.body::text, '"output_index":([0-9]{1,9})')::integer, e.seq
   ), '') || ']')::json
   from pgdurable.events as e
   where e.response_id = p_response_id

@@ -164,9 +164,9 @@ as $$
       e.seq, e.type, e.body, (e.body -> 'delta')::text as delta,
       coalesce(e.body ->> 'content_index', e.body ->> 'summary_index', '0')::integer as n,
       case
-        when e.type ~ '^response\.(content_part|output_text|refusal|reasoning_text)\.' then 'content'
-        when e.type ~ '^response\.reasoning_summary_(part|text)\.' then 'summary'
-        else substring(e.type, '^response\.\w+_call_(arguments|input|code)\.')
+        when e.type ~ '^response[.](content_part|output_text|refusal|reasoning_text)[.]' then 'content'
+        when e.type ~ '^response[.]reasoning_summary_(part|text)[.]' then 'summary'
+        else substring(e.type, '^response[.][a-z0-9_]+_call_(arguments|input|code)[.]')
       end as holder
     from pgdurable.events as e
     where e.response_id = p_response_id
@@ -176,12 +176,12 @@ as $$
   joined as (
     select
       s.holder, s.n,
-      (array_agg(s.body -> 'part' order by s.seq desc) filter (where s.type like '%\_part.%'))[1] as part,
+      (array_agg(s.body -> 'part' order by s.seq desc) filter (where s.type ~ '_part[.]'))[1] as part,
       (array_agg((s.body -> s.holder)::text) filter (where s.type like '%.done'))[1] as ended_as,
       '"' || coalesce(string_agg(substr(s.delta, 2, length(s.delta) - 2), '' order by s.seq), '') || '"' as text,
       ',"annotations":[' || coalesce(string_agg((s.body -> 'annotation')::text, ',' order by s.seq), '') || ']' as more,
       bool_or(s.type like '%.done') as ended,
-      bool_or(s.type like '%\_part.done') as closed
+      bool_or(s.type ~ '_part[.]done$') as closed
     from said as s
     where s.holder is not null
     group by s.holder, s.n

@@ -2,6 +2,10 @@
 
 Nothing relies on session state, and nothing is prepared under a name, so `dsn` may lead through a
 transaction pooler; only the listener needs Postgres itself.
+
+What a role, a database, an environment or a neighbour in the pooler has set changes nothing that is
+said or read here: text is UTF-8, which the connection asks for and poolers keep per client, and all
+else travels in binary form, which no setting touches (dates, intervals, arrays, numbers).
 """
 
 from __future__ import annotations
@@ -18,7 +22,11 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import AsyncConnection, Connection
 from psycopg.adapt import Loader
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Format
 from psycopg.rows import TupleRow
+from psycopg.types.array import ListBinaryDumper
+from psycopg.types.datetime import TimedeltaBinaryDumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from pgdurable import errors
@@ -57,17 +65,42 @@ class _RawJson(Loader):
         return bytes(data)
 
 
-def _settings(application_name: str) -> dict[str, Any]:
+class _RawBinaryJson(_RawJson):
+    """The same bytes: the binary form of json is its text."""
+
+    format = Format.BINARY
+
+
+def settings(dsn: str, *, name: str) -> dict[str, Any]:
+    """How every connection is opened; what the connection string says itself wins.
+
+    Except for the encoding, without which nobody can read what another one wrote.
+    """
+    defaults = {"application_name": name, **TCP}
+    said = conninfo_to_dict(dsn)
     return {
-        "autocommit": True,
         "prepare_threshold": None,
-        "application_name": application_name,
-        **TCP,
+        "client_encoding": "UTF8",
+        **{key: value for key, value in defaults.items() if key not in said},
     }
 
 
 def _adapt(conn: AsyncConnection[TupleRow] | Connection[TupleRow]) -> None:
+    require_utf8(conn)
     conn.adapters.register_loader("json", _RawJson)
+    conn.adapters.register_loader("json", _RawBinaryJson)
+    conn.adapters.register_dumper(timedelta, TimedeltaBinaryDumper)
+    conn.adapters.register_dumper(list, ListBinaryDumper)
+
+
+def require_utf8(conn: AsyncConnection[Any] | Connection[Any]) -> None:
+    """Refuse a database that cannot store every character; raises ConfigurationError."""
+    encoding = conn.info.parameter_status("server_encoding")
+    if encoding not in ("UTF8", None):
+        raise errors.ConfigurationError(
+            f"the database {conn.info.dbname} is {encoding}, and pgdurable needs UTF8. Make one: "
+            "create database NAME encoding 'UTF8' lc_collate 'C' lc_ctype 'C' template template0"
+        )
 
 
 async def connect(dsn: str, *, name: str) -> AsyncConnection[TupleRow]:
@@ -77,7 +110,9 @@ async def connect(dsn: str, *, name: str) -> AsyncConnection[TupleRow]:
     """
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            conn = await AsyncConnection.connect(dsn, **_settings(name))
+            conn = await AsyncConnection.connect(
+                dsn, autocommit=True, **settings(dsn, name=name)
+            )
     except TimeoutError as exc:
         raise errors.DatabaseUnavailable(f"cannot connect to {redact_dsn(dsn)}: no answer") from exc
     except psycopg.OperationalError as exc:
@@ -89,7 +124,7 @@ async def connect(dsn: str, *, name: str) -> AsyncConnection[TupleRow]:
 def connect_sync(dsn: str, *, name: str) -> Connection[TupleRow]:
     """The same for the heartbeat thread, which must not depend on the event loop."""
     try:
-        conn = Connection.connect(dsn, **_settings(name))
+        conn = Connection.connect(dsn, autocommit=True, **settings(dsn, name=name))
     except psycopg.OperationalError as exc:
         raise unavailable(dsn, exc) from exc
     _adapt(conn)
@@ -105,7 +140,7 @@ async def open_pool(dsn: str, *, size: int) -> AsyncIterator[AsyncConnectionPool
 
     pool = AsyncConnectionPool(
         dsn,
-        kwargs=_settings("pgdurable"),
+        kwargs={"autocommit": True, **settings(dsn, name="pgdurable")},
         min_size=1,
         max_size=size,
         open=False,

@@ -204,7 +204,7 @@ def heartbeat(
     conn: Connection[Any], *, worker_id: str, attempts: dict[str, int], lease: timedelta
 ) -> list[LeaseResult]:
     """Renew the leases of these attempts; synchronous, for the heartbeat thread."""
-    with conn.cursor(row_factory=class_row(LeaseResult)) as cursor:
+    with conn.cursor(row_factory=class_row(LeaseResult), binary=True) as cursor:
         cursor.execute(_HEARTBEAT, _heartbeat_args(worker_id, list(attempts.items()), lease))
         return cursor.fetchall()
 

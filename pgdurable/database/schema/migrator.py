@@ -11,6 +11,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 
+from pgdurable.database import connections
 from pgdurable.database.schema.files import SqlFiles
 from pgdurable.database.schema.plan import Fit, Installed, Status, Step, compare, prepare, steps
 from pgdurable.database.schema.privileges import what_is_missing
@@ -107,9 +108,15 @@ def explain(found: Status, dsn: str) -> str:
 def connect(dsn: str) -> Connection:
     """A connection that works behind a transaction pooler; otherwise DatabaseUnavailable."""
     try:
-        return psycopg.connect(dsn, application_name="pgdurable migrate", prepare_threshold=None)
+        conn = psycopg.connect(dsn, **connections.settings(dsn, name="pgdurable migrate"))
     except psycopg.Error as exc:
         raise DatabaseUnavailable(f"cannot connect to Postgres: {str(exc).strip()}") from exc
+    try:
+        connections.require_utf8(conn)
+    except PgdurableError:
+        conn.close()
+        raise
+    return conn
 
 
 def read_installed(conn: Connection) -> Installed | None:
