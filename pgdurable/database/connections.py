@@ -20,12 +20,12 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, Connection
-from psycopg.adapt import Loader
+from psycopg import AsyncConnection, Connection, postgres
+from psycopg.adapt import Loader, PyFormat
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Format
 from psycopg.rows import TupleRow
-from psycopg.types.array import ListBinaryDumper
+from psycopg.types.array import BaseListDumper, ListBinaryDumper
 from psycopg.types.datetime import TimedeltaBinaryDumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -71,6 +71,18 @@ class _RawBinaryJson(_RawJson):
     format = Format.BINARY
 
 
+class _BinaryArray(ListBinaryDumper):
+    """Binary even where it holds nothing but nulls: psycopg would write those as text, which
+    `array_nulls = off` reads as words."""
+
+    def upgrade(self, obj: list[Any], format: PyFormat) -> BaseListDumper:
+        if self._find_list_element(obj, format) is not None:
+            return super().upgrade(obj, format)
+        dumper = type(self)(self.cls, self._tx)
+        dumper.oid = postgres.types["text"].array_oid
+        return dumper
+
+
 def settings(dsn: str, *, name: str) -> dict[str, Any]:
     """How every connection is opened; what the connection string says itself wins.
 
@@ -90,7 +102,7 @@ def _adapt(conn: AsyncConnection[TupleRow] | Connection[TupleRow]) -> None:
     conn.adapters.register_loader("json", _RawJson)
     conn.adapters.register_loader("json", _RawBinaryJson)
     conn.adapters.register_dumper(timedelta, TimedeltaBinaryDumper)
-    conn.adapters.register_dumper(list, ListBinaryDumper)
+    conn.adapters.register_dumper(list, _BinaryArray)
 
 
 def require_utf8(conn: AsyncConnection[Any] | Connection[Any]) -> None:
@@ -110,9 +122,7 @@ async def connect(dsn: str, *, name: str) -> AsyncConnection[TupleRow]:
     """
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            conn = await AsyncConnection.connect(
-                dsn, autocommit=True, **settings(dsn, name=name)
-            )
+            conn = await AsyncConnection.connect(dsn, autocommit=True, **settings(dsn, name=name))
     except TimeoutError as exc:
         raise errors.DatabaseUnavailable(f"cannot connect to {redact_dsn(dsn)}: no answer") from exc
     except psycopg.OperationalError as exc:

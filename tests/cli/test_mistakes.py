@@ -109,6 +109,19 @@ def test_a_missing_schema_names_the_command_that_makes_it(
     assert "no pgdurable schema yet. Run: pgdurable migrate --dsn" in err
 
 
+@pytest.mark.parametrize("command", [("migrate",), ("run", QUICK, "--port", "0"), ("ls",)])
+def test_a_database_that_is_not_utf8_names_the_statement_that_makes_one(
+    command: tuple[str, ...], admin: Connection, admin_dsn: str
+) -> None:
+    admin.execute("create database latin encoding 'LATIN1' template template0")
+    try:
+        err = refused(*command, dsn=make_conninfo(admin_dsn, dbname="latin"))
+    finally:
+        admin.execute("drop database latin with (force)")
+    assert "the database latin is LATIN1" in err
+    assert "create database NAME encoding 'UTF8'" in err and "template template0" in err
+
+
 def test_a_schema_that_does_not_fit_is_refused_by_run(dsn: str, db: Connection) -> None:
     db.execute("update pgdurable.schema_files set checksum = 'x', release = '0.0.1'")
     assert "Run: pgdurable migrate" in refused("run", QUICK, "--port", "0", dsn=dsn)
