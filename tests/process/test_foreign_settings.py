@@ -216,7 +216,8 @@ def _said(dsn: str, *args: str) -> str:
 
 NEIGHBOUR = """
 set datestyle = 'German'; set intervalstyle = 'iso_8601'; set array_nulls = off;
-set client_encoding = 'LATIN1'; set standard_conforming_strings = off; set timezone = 'Asia/Kathmandu';
+set client_encoding = 'LATIN1'; set standard_conforming_strings = off;
+set timezone = 'Asia/Kathmandu';
 set extra_float_digits = -15; set search_path = 'nowhere'; set bytea_output = 'escape';
 set quote_all_identifiers = on; set transform_null_equals = on
 """
