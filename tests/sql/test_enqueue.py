@@ -8,7 +8,6 @@ import orjson
 import psycopg
 import pytest
 
-from pgdurable.database import queries
 from tests.support.engine import (
     Conn,
     Logged,
@@ -85,45 +84,6 @@ async def test_the_same_ids_again_change_nothing(db: Conn) -> None:
     assert await value(db, "select count(*) from pgdurable.events") == 2
 
 
-async def test_a_key_with_the_same_request_answers_the_response_it_made(db: Conn) -> None:
-    first = await enqueue(db, key="k")
-    (again,) = await enqueue_all(db, [await new_response(db, key="k")])
-    assert (again.response_id, again.outcome, again.event) == (first, "existing", None)
-    assert await value(db, "select count(*) from pgdurable.responses") == 1
-
-
-async def test_a_key_with_another_request_is_a_conflict_and_makes_nothing(db: Conn) -> None:
-    await enqueue(db, key="k")
-    (other,) = await enqueue_all(db, [await new_response(db, key="k", request=b'{"input":"ho"}')])
-    assert other.outcome == "conflict"
-    assert await value(db, "select count(*) from pgdurable.responses") == 1
-    assert await value(db, "select count(*) from pgdurable.requests") == 1
-
-
-async def test_a_key_belongs_to_one_principal(db: Conn) -> None:
-    made = [await enqueue(db, key="k", principal=p) for p in ("a", "b")]
-    assert len(set(made)) == 2
-
-
-async def test_one_key_twice_in_one_call_makes_one_response(db: Conn) -> None:
-    responses = [
-        await new_response(db, key="k"),
-        await new_response(db, key="k"),
-        await new_response(db, key="k", request=b"{}"),
-        await new_response(db),
-    ]
-    made = await enqueue_all(db, responses)
-    assert [m.outcome for m in made] == ["created", "existing", "conflict", "created"]
-    assert made[1].response_id == made[0].response_id
-    assert await value(db, "select count(*) from pgdurable.responses") == 2
-
-
-async def test_a_key_goes_with_its_response(db: Conn) -> None:
-    first = await enqueue(db, key="k")
-    await queries.delete_response(db, response_id=first, principal="")
-    assert await enqueue(db, key="k", request=b'{"input":"other"}') != first
-
-
 @pytest.mark.parametrize(
     "body",
     [rb'{"input":"a\u0000b"}', b'{"n":1e100000}', rb'{"s":"\ud800"}', b'{"n":1e400000,"n":-0}'],
@@ -142,15 +102,6 @@ async def test_what_is_not_json_is_refused_and_leaves_nothing(db: Conn) -> None:
         await enqueue(db, request=b"{nonsense")
     for table in ("responses", "requests", "events", "idempotency_keys"):
         assert await value(db, f"select count(*) from pgdurable.{table}") == 0
-
-
-async def test_a_transaction_that_rolls_back_leaves_nothing_and_frees_the_key(db: Conn) -> None:
-    with pytest.raises(ZeroDivisionError):
-        async with db.transaction():
-            await enqueue(db, key="k")
-            raise ZeroDivisionError
-    assert await value(db, "select count(*) from pgdurable.responses") == 0
-    assert (await enqueue_all(db, [await new_response(db, key="k")]))[0].outcome == "created"
 
 
 async def test_an_id_that_is_taken_by_another_request_is_not_overwritten(db: Conn) -> None:
