@@ -102,6 +102,15 @@ class SettingsConflict(ConfigurationError, ValueError):
     """A setting contradicts another one, or is out of range."""
 
 
+def require_embedded_allowed() -> None:
+    """Raises ConfigurationError where PGDURABLE_EMBEDDED forbids a Postgres of our own."""
+    if os.environ.get("PGDURABLE_EMBEDDED", "").strip().lower() in ("0", "false", "no", "off"):
+        raise ConfigurationError(
+            "no database is named, and the embedded one is forbidden (--no-embedded, or "
+            "PGDURABLE_EMBEDDED=0). Set PGDURABLE_DSN to where Postgres is."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Dsn:
     """Where the database is: `dsn` may be a pooler's, `listen_dsn` must reach Postgres itself."""
@@ -112,13 +121,21 @@ class Dsn:
 
     @classmethod
     def find(cls, dsn: str | None = None, listen_dsn: str | None = None) -> Dsn | None:
-        """The argument, else PGDURABLE_DSN, else DATABASE_URL; None where none is set."""
+        """The argument, else PGDURABLE_DSN, else DATABASE_URL; None where none is set.
+
+        Raises ConfigurationError where the first one that is set is empty.
+        """
         for value, source in (
             (dsn, "--dsn"),
             (os.environ.get("PGDURABLE_DSN"), "PGDURABLE_DSN"),
             (os.environ.get("DATABASE_URL"), "DATABASE_URL"),
         ):
-            if value:
+            if value is not None:
+                if not value.strip():
+                    raise ConfigurationError(
+                        f"{source} is empty: a secret that is missing? Set it to where Postgres "
+                        "is, or unset it."
+                    )
                 direct = listen_dsn or os.environ.get("PGDURABLE_LISTEN_DSN") or value
                 return cls(value, direct, source)
         return None

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from pgdurable.agent import Agent, default_agent
-from pgdurable.config import Dsn, LongRunningSettings, SettingsConflict
+from pgdurable.config import Dsn, LongRunningSettings, SettingsConflict, require_embedded_allowed
 from pgdurable.database.embedded import EmbeddedPostgres
 from pgdurable.database.schema import migrate
 from pgdurable.logs import LogEvent, attach_logger, log
@@ -124,9 +124,10 @@ class LongRunningAgentServer:
         if dsn is not None:
             yield dsn
             return
+        require_embedded_allowed()
         postgres = EmbeddedPostgres()
         own = await asyncio.to_thread(postgres.start)
-        log(logger, logging.INFO, LogEvent.EMBEDDED_STARTED, home=postgres.home)
+        log(logger, logging.WARNING, LogEvent.EMBEDDED_STARTED, home=postgres.home)
         try:
             await asyncio.to_thread(migrate, own)
             yield Dsn(own, own, "embedded")

@@ -39,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # A background job of a script ignores Ctrl-C, and the processes that tests interrupt would too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for variable in ("PGDURABLE_DSN", "DATABASE_URL", "PGDURABLE_LISTEN_DSN"):
+        os.environ.pop(variable, None)  # tests name their own, or none
     if HOME not in os.environ and SERVER not in os.environ:
         os.environ[HOME] = tempfile.mkdtemp(prefix="pgdurable-test-", dir=roomy_folder())
         os.chmod(os.environ[HOME], 0o755)  # as root, the server runs as another account

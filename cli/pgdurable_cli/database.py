@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -13,7 +15,7 @@ import click
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from pgdurable.config import Dsn
+from pgdurable.config import Dsn, require_embedded_allowed
 from pgdurable.database import connections, schema
 from pgdurable.database.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from pgdurable.database.queries import Conn
@@ -25,11 +27,23 @@ logger = logging.getLogger("pgdurable.cli")
 T = TypeVar("T")
 Command = Callable[..., Any]
 
-dsn_option = click.option(
+_dsn = click.option(
     "--dsn",
     metavar="DSN",
     help="Where Postgres is. Default: PGDURABLE_DSN, then DATABASE_URL, then an embedded Postgres.",
 )
+_no_embedded = click.option(
+    "--no-embedded",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda _, __, given: os.environ.update({"PGDURABLE_EMBEDDED": "0"} if given else {}),
+    help="Refuse to start an embedded Postgres, as PGDURABLE_EMBEDDED=0 does.",
+)
+
+
+def dsn_option(command: Command) -> Command:
+    """--dsn, and --no-embedded, which processes started from here inherit."""
+    return _dsn(_no_embedded(command))
 
 
 @contextlib.contextmanager
@@ -53,6 +67,7 @@ def opened_database(
         with explained(found):
             yield found
         return
+    require_embedded_allowed()
     with explained(None), _embedded() as own:
         if migrate:
             schema.migrate(own.dsn)
@@ -64,11 +79,11 @@ def opened_database(
 def _embedded() -> Iterator[Dsn]:
     with EmbeddedPostgres() as server:
         click.echo(
-            "No --dsn, PGDURABLE_DSN or DATABASE_URL: using the embedded Postgres in "
-            f"{server.home}",
+            "EMBEDDED, not for production. No --dsn, PGDURABLE_DSN or DATABASE_URL: using the "
+            f"embedded Postgres in {server.home}",
             err=True,
         )
-        log(logger, logging.INFO, LogEvent.EMBEDDED_STARTED, home=server.home)
+        log(logger, logging.WARNING, LogEvent.EMBEDDED_STARTED, home=server.home)
         yield Dsn(server.dsn(), server.dsn(), "embedded")
     log(logger, logging.INFO, LogEvent.EMBEDDED_STOPPED, home=server.home)
 
@@ -81,8 +96,20 @@ def check_form(dsn: Dsn) -> None:
         except psycopg.ProgrammingError as exc:
             raise click.ClickException(
                 f"{dsn.source} is not a connection string: {redact_dsn(value)}\n"
+                f"libpq says: {_without_secrets(_one_line(exc), value)}\n"
                 "It looks like postgresql://user:password@host:5432/database"
             ) from exc
+
+
+def _without_secrets(sentence: str, dsn: str) -> str:
+    """A sentence that quotes parts of `dsn`, of which only what may be shown stays."""
+    shown = redact_dsn(dsn)
+
+    def keep(quoted: re.Match[str]) -> str:
+        part = redact_dsn(quoted[1])
+        return f'"{part}"' if part == "=" or part in shown else '"***"'
+
+    return re.sub(r'"(.*?)"', keep, sentence)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import click
+import psycopg
 
 from pgdurable.database import queries
 from pgdurable.database.queries import Conn
@@ -12,6 +13,10 @@ from pgdurable_cli.database import dsn_option, opened_database, with_connection
 from pgdurable_cli.parameters import duration
 
 BATCH = 1000
+TOO_SHORT = (
+    "statement_timeout is too short to delete even one response ({} are deleted). "
+    "Without it: PGOPTIONS='-c statement_timeout=0' pgdurable prune ..."
+)
 
 
 @click.command(
@@ -32,15 +37,24 @@ Examples:
 def prune(older_than: timedelta, dsn: str | None) -> None:
     """Delete finished responses with their events.
 
-    In batches of 1,000, each a transaction of its own; never waits for a lock, never touches what
+    In batches of 1,000, each a transaction of its own, or smaller ones where statement_timeout
+    allows no more; never waits for a lock, never touches what
     is queued or in progress. Leftovers of `store: false` go after an hour, whatever the age given.
     """
 
     async def ask(conn: Conn) -> int:
-        total = 0
-        while count := await queries.prune_responses(conn, older_than=older_than, limit=BATCH):
+        total, batch = 0, BATCH
+        while True:
+            try:
+                count = await queries.prune_responses(conn, older_than=older_than, limit=batch)
+            except psycopg.errors.QueryCanceled as exc:
+                if batch == 1:
+                    raise click.ClickException(TOO_SHORT.format(total)) from exc
+                batch //= 2
+                continue
+            if not count:
+                return total
             total += count
-        return total
 
     with opened_database(dsn) as database:
         count = with_connection(database, ask)

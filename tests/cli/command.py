@@ -13,12 +13,11 @@ from tests.support.processes import Process
 from tests.support.waiting import TIMEOUT
 
 ROOT = Path(__file__).parents[2]
-NO_DATABASE = {"PGDURABLE_DSN": "", "DATABASE_URL": "", "PGDURABLE_LISTEN_DSN": ""}
 
 
 def pgdurable(*args: str, dsn: str = "", env: Mapping[str, str] | None = None) -> Process:
     """The command, started in the checkout; `dsn` goes through the environment."""
-    variables = {**NO_DATABASE, "PGDURABLE_DSN": dsn, **(env or {})}
+    variables = {**_named(dsn), **(env or {})}
     return Process(sys.executable, "-m", "pgdurable", *args, env=variables, cwd=str(ROOT))
 
 
@@ -28,7 +27,7 @@ def said(
     """stdout and stderr of a command that ends by itself, with this exit status."""
     done = subprocess.run(
         [sys.executable, "-m", "pgdurable", *args],
-        env={**os.environ, **NO_DATABASE, "PGDURABLE_DSN": dsn, **(env or {})},
+        env={**os.environ, **_named(dsn), **(env or {})},
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -49,6 +48,10 @@ def refused(
     assert "Error: " in err
     assert len(err.splitlines()) <= 6, err
     return err
+
+
+def _named(dsn: str) -> dict[str, str]:
+    return {"PGDURABLE_DSN": dsn} if dsn else {}
 
 
 def free_port() -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.cli.command import NO_DATABASE, ROOT, lives, pgdurable, processes_naming
+from tests.cli.command import ROOT, lives, pgdurable, processes_naming
 from tests.cli.conftest import home as home
 from tests.support.processes import Process
 
@@ -120,7 +120,7 @@ def test_an_interrupt_ends_the_demo_whatever_the_code_it_meets_makes_of_it(
         "demo.tell = tell\n"
         f"main.main(['demo', '--dsn', {empty_dsn!r}], prog_name='pgdurable')\n"
     )
-    env = NO_DATABASE | temp | {"PYTHONPATH": str(tmp_path)}
+    env = temp | {"PYTHONPATH": str(tmp_path)}
     with Process(sys.executable, "-m", "staged", env=env, cwd=str(ROOT)) as demo:
         demo.wait_for("asleep")
         demo.send(signal.SIGINT)
@@ -140,6 +140,6 @@ def test_without_the_openai_package_it_says_what_to_install(temp: dict[str, str]
         "import sys; sys.modules['openai'] = None\n"
         "from pgdurable_cli.main import main; main(['demo'], prog_name='pgdurable')"
     )
-    with Process(sys.executable, "-c", code, env=NO_DATABASE | temp, cwd=str(ROOT)) as demo:
+    with Process(sys.executable, "-c", code, env=temp, cwd=str(ROOT)) as demo:
         assert demo.wait() == 1
         assert "pip install 'pgdurable[demo]'" in demo.output()

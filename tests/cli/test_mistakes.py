@@ -74,6 +74,45 @@ def test_what_is_no_connection_string_is_said_to_be_none(bad: str) -> None:
         assert "hush" not in err
 
 
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        ("postgresql://ada:hush@h/db?pgbouncer=true", 'invalid URI query parameter: "pgbouncer"'),
+        ("postgresql://ada:hush@h/db?schema=app", 'invalid URI query parameter: "schema"'),
+        ("postgresql+psycopg://ada:hush@h/db", '"postgresql+psycopg://ada:***@h/db"'),
+        ("postgresql://ada:hush%zz@h/db", 'invalid percent-encoded token: "***"'),
+    ],
+)
+def test_what_libpq_refuses_is_said_in_its_words_without_the_password(
+    bad: str, sentence: str
+) -> None:
+    err = refused("ls", dsn=bad)
+    assert sentence in err and "PGDURABLE_DSN is not a connection string" in err
+    assert "hush" not in err
+
+
+@pytest.mark.parametrize("command", ASKING)
+@pytest.mark.parametrize("name", ["PGDURABLE_DSN", "DATABASE_URL"])
+def test_an_empty_address_is_a_mistake_and_starts_nothing(
+    command: tuple[str, ...], name: str, home: Path
+) -> None:
+    err = refused(*command, env={name: "", "PGDURABLE_HOME": str(home)})
+    assert f"{name} is empty" in err
+    assert not list(home.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "env"), [(("--no-embedded",), {}), ((), {"PGDURABLE_EMBEDDED": "0"})]
+)
+@pytest.mark.parametrize("command", [("ls",), ("run", QUICK)])
+def test_the_embedded_server_can_be_forbidden(
+    command: tuple[str, ...], option: tuple[str, ...], env: dict[str, str], home: Path
+) -> None:
+    err = refused(*command, *option, env={**env, "PGDURABLE_HOME": str(home)})
+    assert "the embedded one is forbidden" in err and "PGDURABLE_DSN" in err
+    assert not list(home.iterdir())
+
+
 @pytest.mark.parametrize("command", ASKING)
 def test_an_unknown_role_or_database_is_named(command: tuple[str, ...], dsn: str) -> None:
     assert 'role "nobody_at_all"' in refused(*command, dsn=make_conninfo(dsn, user="nobody_at_all"))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import NO_DATABASE, free_port, processes_naming
+from tests.cli.command import free_port, processes_naming
 from tests.repo.markdown import ROOT, Block, blocks
 from tests.support.places import roomy_folder
 from tests.support.processes import Process
@@ -35,7 +35,7 @@ class Reader:
         self._port = str(free_port())
         self._said: str | None = None
         scripts = str(Path(sys.executable).parent)
-        self._env = NO_DATABASE | {
+        self._env = {
             "PATH": scripts + os.pathsep + os.environ["PATH"],
             "PGDURABLE_HOME": str(folder / "home"),
             "NO_PROXY": "127.0.0.1",

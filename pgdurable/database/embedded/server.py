@@ -28,6 +28,7 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import Conninfo
 
 from pgdurable.database.embedded.binaries import (
     EmbeddedPostgresError,
@@ -46,6 +47,28 @@ FAST_SETTINGS: Mapping[str, str] = {
     "max_wal_senders": "0",
     "max_connections": "200",
 }
+
+
+# What no variable may decide because the connection string has it, or because it does no harm.
+OURS = {"user", "dbname", "host", "port", "service", "servicefile", "application_name"} | {
+    "connect_timeout",
+    "client_encoding",
+}
+# Options that take no empty value although none is compiled in.
+USUAL = {"sslcertmode": "allow", "min_protocol_version": "3.0", "max_protocol_version": "3.0"}
+
+
+def _unlike_environment() -> str:
+    """Options that undo what variables of libpq (PGHOSTADDR, PGOPTIONS) and a service would add."""
+    options = []
+    for option in Conninfo.get_defaults():
+        name, variable = option.keyword.decode(), (option.envvar or b"").decode()
+        if name in OURS or not variable:
+            continue
+        if variable in os.environ or "PGSERVICE" in os.environ:
+            usual = USUAL.get(name) or (option.compiled or b"").decode()
+            options.append(f"&{name}={quote(usual, safe='')}")
+    return "".join(options)
 
 
 def default_home() -> Path:
@@ -103,7 +126,7 @@ class EmbeddedPostgres:
     def dsn(self, database: str | None = None) -> str:
         """The connection string, through the socket; `database` defaults to our own."""
         name, run = quote(database or self.database, safe=""), quote(str(self.run), safe="")
-        return f"postgresql://postgres@/{name}?host={run}&port={self._port}"
+        return f"postgresql://postgres@/{name}?host={run}&port={self._port}{_unlike_environment()}"
 
     def start(self) -> str:
         """Start the server or join the one that runs; return its DSN."""
@@ -155,6 +178,12 @@ class EmbeddedPostgres:
 
     def _create_database(self) -> None:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as conn:
+            row = conn.execute("show data_directory").fetchone()
+            if row is None or Path(row[0]).resolve() != self.data:
+                raise EmbeddedPostgresError(
+                    f"not the server of {self.data}, but another one answers in {self.run}; "
+                    "nothing has changed there"
+                )
             find = "select 1 from pg_database where datname = %s"
             if not conn.execute(find, [self.database]).fetchone():
                 create = sql.SQL("create database {}")

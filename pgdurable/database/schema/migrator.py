@@ -8,7 +8,7 @@ from contextlib import closing
 from datetime import timedelta
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 
 from pgdurable.database import connections
@@ -85,7 +85,7 @@ def check(dsn: str, *, wanted: SqlFiles | None = None) -> Status:
 
 def explain(found: Status, dsn: str) -> str:
     """What does not fit, and the command that mends it."""
-    command = f"pgdurable migrate --dsn {shlex.quote(_without_password(dsn))}"
+    command = f"pgdurable migrate --dsn {_typed(dsn)}"
     match found.fit:
         case Fit.MISSING:
             return f"this database has no pgdurable schema yet. Run: {command}"
@@ -156,7 +156,6 @@ def _failure(
     return MigrationFailed(f"{step.name}{where}: {said}; nothing has changed")
 
 
-def _without_password(dsn: str) -> str:
-    parts = conninfo_to_dict(dsn)
-    parts.pop("password", None)
-    return make_conninfo("", **{name: str(part) for name, part in parts.items()})
+def _typed(dsn: str) -> str:
+    """The option's value for a shell; one with a password is in a variable, and is not shown."""
+    return '"$PGDURABLE_DSN"' if "password" in conninfo_to_dict(dsn) else shlex.quote(dsn)
