@@ -71,8 +71,9 @@ def test_prune_takes_smaller_batches_where_a_statement_may_not_take_as_long(
 
 def test_prune_says_so_where_not_even_one_response_can_be_deleted(dsn: str, db: Connection) -> None:
     db.execute("""
-        create or replace function pgdurable.prune_responses(p_older_than interval, p_limit integer default 1000)
-        returns integer language sql as 'select 1 from pg_sleep(10)'
+        create or replace function pgdurable.prune_responses(
+          p_older_than interval, p_limit integer default 1000
+        ) returns integer language sql as 'select 1 from pg_sleep(10)'
     """)
     db.execute(f"alter database {db.info.dbname} set statement_timeout = '50ms'")
     err = refused("prune", "--older-than", "1d", dsn=dsn)
