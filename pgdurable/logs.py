@@ -60,6 +60,7 @@ class LogEvent(StrEnum):
     LISTENER_UNAVAILABLE = "listener_unavailable"
     DATABASE_LOST = "database_lost"
     DATABASE_RECOVERED = "database_recovered"
+    READ_FAILED = "read_failed"
     CLAIM_FAILED = "claim_failed"
     FLUSH_FAILED = "flush_failed"
     FLUSH_RETRIED = "flush_retried"

@@ -53,10 +53,12 @@ def opened_database(
     *,
     source: str = "--dsn",
     migrate: bool = True,
+    role: str = schema.RUNTIME,
 ) -> Iterator[Dsn]:
     """The database to work on: the one that is named somewhere, else our own, which is started.
 
-    `source` says where `dsn` is from. Our own is migrated, unless `migrate` is false. Whatever the
+    `source` says where `dsn` is from, `role` which of our roles the command needs. Our own is
+    migrated, unless `migrate` is false. Whatever the
     database refuses inside the block becomes one message with what to do about it.
     """
     found = Dsn.find(dsn, listen_dsn)
@@ -64,7 +66,7 @@ def opened_database(
         if dsn:
             found = replace(found, source=source)
         check_form(found)
-        with explained(found):
+        with explained(found, role):
             yield found
         return
     require_embedded_allowed()
@@ -113,7 +115,7 @@ def _without_secrets(sentence: str, dsn: str) -> str:
 
 
 @contextlib.contextmanager
-def explained(dsn: Dsn | None) -> Iterator[None]:
+def explained(dsn: Dsn | None, role: str = schema.RUNTIME) -> Iterator[None]:
     """Turn what pgdurable and Postgres refuse into one message and exit code 1."""
     try:
         yield
@@ -124,7 +126,7 @@ def explained(dsn: Dsn | None) -> Iterator[None]:
     except PgdurableError as exc:
         raise click.ClickException(str(exc)) from exc
     except psycopg.ProgrammingError as exc:
-        raise click.ClickException(_refused(exc, dsn)) from exc
+        raise click.ClickException(_refused(exc, dsn, role)) from exc
     except psycopg.OperationalError as exc:
         raise click.ClickException(f"Postgres broke off: {_one_line(exc)}") from exc
 
@@ -139,11 +141,15 @@ def _unavailable(exc: DatabaseUnavailable, dsn: Dsn | None) -> str:
     return _one_line(exc) + hint
 
 
-def _refused(exc: psycopg.ProgrammingError, dsn: Dsn | None) -> str:
-    """A missing table or function means a missing or older schema, which the check words best."""
-    if dsn is not None and not isinstance(exc, psycopg.errors.InsufficientPrivilege):
+def _refused(exc: psycopg.ProgrammingError, dsn: Dsn | None, role: str) -> str:
+    """A missing table or function means a missing or older schema, a privilege a role: the checks
+    word it best."""
+    if dsn is not None:
         try:
-            schema.check(dsn.dsn)
+            if isinstance(exc, psycopg.errors.InsufficientPrivilege):
+                schema.require_role(dsn.dsn, role)
+            else:
+                schema.check(dsn.dsn)
         except PgdurableError as mismatch:
             return str(mismatch)
     return f"Postgres refused: {_one_line(exc)}"

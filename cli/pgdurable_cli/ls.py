@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pgdurable.database import queries
+from pgdurable.database import queries, schema
 from pgdurable.database.queries import Conn, ResponseOverview
 from pgdurable.models import Status
 from pgdurable_cli.database import dsn_option, opened_database, with_connection
@@ -37,7 +37,7 @@ def ls(status: str | None, queue: str | None, limit: int, dsn: str | None) -> No
         wanted = None if status is None else Status(status)
         return await queries.response_overviews(conn, status=wanted, queue=queue, limit=limit)
 
-    with opened_database(dsn) as database:
+    with opened_database(dsn, role=schema.READER) as database:
         rows = with_connection(database, ask)
     if not rows:
         click.echo("No responses.", err=True)

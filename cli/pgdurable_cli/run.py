@@ -129,6 +129,7 @@ def _run(options: Options) -> None:
             click.echo(f"While this runs: psql '{database.dsn}'", err=True)
         if options.migrate:
             _migrate(database)
+        schema.require_role(database.dsn)
         schema.check(database.dsn)
         if options.processes > 1:
             status = _run_many(options, database)

@@ -259,7 +259,7 @@ class Hub:
                 await self._refresh(stale)
             except Exception as exc:
                 if not connections.is_outage(exc):
-                    log(logger, logging.ERROR, LogEvent.DATABASE_LOST, exc_info=exc)
+                    log(logger, logging.ERROR, LogEvent.READ_FAILED, exc_info=exc)
                 self._stale |= stale
                 self._news.set()
                 await asyncio.sleep(connections.OUTAGE_PAUSE_SECONDS)

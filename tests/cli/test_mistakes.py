@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -152,13 +153,20 @@ def test_a_missing_schema_names_the_command_that_makes_it(
 def test_a_database_that_is_not_utf8_names_the_statement_that_makes_one(
     command: tuple[str, ...], admin: Connection, admin_dsn: str
 ) -> None:
-    admin.execute("create database latin encoding 'LATIN1' template template0")
+    latin = f"latin_{os.getpid()}"
+    admin.execute(f"create database {latin} encoding 'LATIN1' template template0")
     try:
-        err = refused(*command, dsn=make_conninfo(admin_dsn, dbname="latin"))
+        err = refused(*command, dsn=make_conninfo(admin_dsn, dbname=latin))
     finally:
-        admin.execute("drop database latin with (force)")
-    assert "the database latin is LATIN1" in err
+        admin.execute(f"drop database {latin} with (force)")
+    assert f"the database {latin} is LATIN1" in err
     assert "create database NAME encoding 'UTF8'" in err and "template template0" in err
+
+
+def test_the_command_is_typed_as_it_is_shown_and_shows_no_password(empty_dsn: str) -> None:
+    with_password = make_conninfo(empty_dsn, password="hush")
+    err = refused("ls", dsn=with_password)
+    assert 'Run: pgdurable migrate --dsn "$PGDURABLE_DSN"' in err and "hush" not in err
 
 
 def test_a_schema_that_does_not_fit_is_refused_by_run(dsn: str, db: Connection) -> None:
@@ -170,10 +178,17 @@ def test_a_role_without_privileges_is_told_so(dsn: str, db: Connection) -> None:
     db.execute("create role weak_cli login")
     try:
         weak = make_conninfo(dsn, user="weak_cli")
-        assert "permission denied for schema pgdurable" in refused("ls", dsn=weak)
-        assert 'GRANT USAGE ON SCHEMA pgdurable TO "weak_cli"' in refused(
-            "run", QUICK, "--port", "0", dsn=weak
-        )
+        some = "resp_" + "0" * 32
+        for command, role in (
+            (("ls",), "pgdurable_reader"),
+            (("show", some), "pgdurable_runtime"),
+            (("tail", some), "pgdurable_runtime"),
+            (("run", QUICK, "--port", "0"), "pgdurable_runtime"),
+            (("run", QUICK, "--no-server"), "pgdurable_runtime"),
+        ):
+            err = refused(*command, dsn=weak)
+            assert f'role "weak_cli" has no role of pgdurable and needs {role} here.' in err
+            assert f'grant {role} to "weak_cli";' in err
     finally:
         with psycopg.connect(dsn, autocommit=True) as conn:
             conn.execute("drop role weak_cli")

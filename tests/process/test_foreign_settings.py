@@ -11,8 +11,10 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from pgdurable import AgentRequest
+from pgdurable.database import connections
 from pgdurable_cli.main import main
 from tests.support.inside import Inside, inside, text_of
 from tests.support.pgbouncer import pooled
@@ -258,3 +260,11 @@ async def test_a_neighbour_that_forbids_writes_is_named(
                 assert answer.status == 503
         assert "default_transaction_read_only is on in this session" in caplog.text
         assert "a pool of its own" in caplog.text
+
+
+async def test_what_the_connection_string_says_wins(dsn: str) -> None:
+    theirs = make_conninfo(dsn, application_name="billing", keepalives_idle=77, connect_timeout=9)
+    async with await connections.connect(theirs, name="pgdurable") as conn:
+        said = conn.info.get_parameters()
+    assert (said["application_name"], said["keepalives_idle"]) == ("billing", "77")
+    assert (said["connect_timeout"], said["keepalives_interval"]) == ("9", "5")

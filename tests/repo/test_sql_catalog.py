@@ -198,3 +198,10 @@ def test_every_constraint_has_a_name_that_somebody_gave_it(catalog: Catalog) -> 
           and k.conname ~ '_(check|fkey|key|excl)\d*$'
     """)
     assert generated == []
+
+
+def test_no_literal_depends_on_standard_conforming_strings() -> None:
+    for path in FILES:
+        code = re.sub(r"/\*.*?\*/|--[^\n]*", "", path.read_text(), flags=re.DOTALL)
+        for prefix, literal in re.findall(r"(E?)'([^']*)'", code):
+            assert prefix or "\\" not in literal, f"{path.name}: '{literal}' needs E''"

@@ -175,3 +175,32 @@ async def test_a_role_made_later_is_served_when_the_files_are_applied_again(
         assert conn.execute(granted.encode()).fetchone() == (False,)
         schema.migrate(server_dsn, reapply=True)
         assert conn.execute(granted.encode()).fetchone() == (True,)
+
+
+def test_the_check_at_start_knows_what_each_role_may_do(server_dsn: str) -> None:
+    def lacking(user: str, role: str) -> str:
+        with pytest.raises(schema.RoleMissing) as caught:
+            schema.require_role(make_conninfo(server_dsn, user=user), role)
+        return str(caught.value)
+
+    schema.require_role(make_conninfo(server_dsn, user="pgdurable_runtime"), schema.RUNTIME)
+    schema.require_role(make_conninfo(server_dsn, user="pgdurable_reader"), schema.READER)
+    assert lacking("pgdurable_reader", schema.RUNTIME) == (
+        'role "pgdurable_reader" has pgdurable_reader and needs pgdurable_runtime here. '
+        'Run: grant pgdurable_runtime to "pgdurable_reader";'
+    )
+    assert lacking("stranger", schema.READER) == (
+        'role "stranger" has no role of pgdurable and needs pgdurable_reader here. '
+        'Run: grant pgdurable_reader to "stranger";'
+    )
+
+
+def test_the_grant_that_the_check_names_is_enough(server_dsn: str) -> None:
+    stranger = make_conninfo(server_dsn, user="stranger")
+    with psycopg.connect(server_dsn, autocommit=True) as conn:
+        conn.execute("grant pgdurable_runtime to stranger")
+        try:
+            schema.require_role(stranger)
+            assert schema.check(stranger).fit is schema.Fit.CURRENT
+        finally:
+            conn.execute("revoke pgdurable_runtime from stranger")

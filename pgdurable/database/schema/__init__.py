@@ -24,23 +24,30 @@ from pgdurable.database.schema.files import SqlFiles, sql_dir
 from pgdurable.database.schema.migrator import (
     DEFAULT_LOCK_TIMEOUT,
     MigrationFailed,
+    RoleMissing,
     check,
     installed,
     migrate,
+    require_role,
     status,
 )
 from pgdurable.database.schema.plan import Fit, Installed, Status, script
+from pgdurable.database.schema.privileges import READER, RUNTIME
 
 __all__ = [
     "DEFAULT_LOCK_TIMEOUT",
+    "READER",
+    "RUNTIME",
     "Fit",
     "Installed",
     "MigrationFailed",
+    "RoleMissing",
     "SqlFiles",
     "Status",
     "check",
     "installed",
     "migrate",
+    "require_role",
     "script",
     "sql_dir",
     "status",

@@ -14,8 +14,8 @@ from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 from pgdurable.database import connections
 from pgdurable.database.schema.files import SqlFiles
 from pgdurable.database.schema.plan import Fit, Installed, Status, Step, compare, prepare, steps
-from pgdurable.database.schema.privileges import what_is_missing
-from pgdurable.errors import DatabaseUnavailable, PgdurableError, SchemaMismatch
+from pgdurable.database.schema.privileges import RUNTIME, what_is_missing, what_role_is_missing
+from pgdurable.errors import ConfigurationError, DatabaseUnavailable, PgdurableError, SchemaMismatch
 
 DEFAULT_LOCK_TIMEOUT = timedelta(seconds=10)
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -23,6 +23,10 @@ Connection = psycopg.Connection[tuple[object, ...]]
 
 class MigrationFailed(PgdurableError):
     """The schema was not changed, not even in part."""
+
+
+class RoleMissing(ConfigurationError):
+    """The database's user lacks a role of ours."""
 
 
 def migrate(
@@ -81,6 +85,13 @@ def check(dsn: str, *, wanted: SqlFiles | None = None) -> Status:
     if now.fit not in (Fit.CURRENT, Fit.NEWER_FUNCTIONS):
         raise SchemaMismatch(explain(now, dsn))
     return now
+
+
+def require_role(dsn: str, role: str = RUNTIME) -> None:
+    """Raises RoleMissing unless the user of `dsn` may do what this role of ours may."""
+    with closing(connect(dsn)) as conn:
+        if lacking := what_role_is_missing(conn, role):
+            raise RoleMissing(lacking)
 
 
 def explain(found: Status, dsn: str) -> str:

@@ -1,7 +1,7 @@
 """Which privilege a role lacks, and the statement that gives it.
 
-Asked only after the server has refused, so that a role which may do what it needs is never turned
-away by a rule of ours.
+What a role may do is asked of the server, privilege by privilege: one that may do what it needs is
+never turned away because it is no member of a role of ours.
 """
 
 from __future__ import annotations
@@ -44,6 +44,60 @@ where not pg_has_role(o.owner, 'usage')
 order by 1
 limit 1
 """
+
+RUNTIME = "pgdurable_runtime"
+READER = "pgdurable_reader"
+
+# One row: may the current role do what this role of ours may? Null where there is no schema.
+RIGHTS = """
+select
+  current_user::text,
+  array(
+    select r.rolname::text
+    from pg_roles as r
+    where r.rolname in ('pgdurable_runtime', 'pgdurable_reader') and pg_has_role(r.oid, 'usage')
+  ),
+  exists (select from pg_roles as r where r.rolname = %(role)s),
+  n.oid is null or has_schema_privilege(n.oid, 'usage') and (
+    select bool_and(has_table_privilege(c.oid, 'select'))
+    from pg_class as c
+    where c.relnamespace = n.oid
+      and c.relkind in ('r', 'p', 'v')
+      and (c.relkind = 'v' or %(role)s = 'pgdurable_runtime')
+  ) and (
+    %(role)s <> 'pgdurable_runtime' or (
+      select bool_and(
+        has_table_privilege(c.oid, 'insert')
+        and has_table_privilege(c.oid, 'update')
+        and has_table_privilege(c.oid, 'delete')
+      )
+      from pg_class as c
+      where c.relnamespace = n.oid
+        and c.relkind in ('r', 'p')
+        and c.relname not in ('schema_files', 'schema_migrations')
+    ) and (
+      select bool_and(has_function_privilege(p.oid, 'execute'))
+      from pg_proc as p
+      where p.pronamespace = n.oid
+    )
+  )
+from (select 1) as one
+left join pg_namespace as n on n.nspname = 'pgdurable'
+"""
+
+
+def what_role_is_missing(conn: psycopg.Connection[tuple[object, ...]], role: str) -> str | None:
+    """One sentence and the grant that helps; None where nothing is missing."""
+    me, has, exists, may = conn.execute(RIGHTS, {"role": role}).fetchone() or (None,) * 4
+    if may:
+        return None
+    ours = ", ".join(has) if isinstance(has, list) and has else "no role of pgdurable"
+    grant = f"grant {role} to {_quoted(me)};"
+    if not exists:
+        grant = f"create role {role}; then pgdurable migrate --reapply, then: {grant}"
+    elif isinstance(has, list) and role in has:
+        grant = f"pgdurable migrate --reapply, which grants {role} what it needs"
+    return f'role "{me}" has {ours} and needs {role} here. Run: {grant}'
 
 
 def what_is_missing(conn: psycopg.Connection[tuple[object, ...]], refusal: psycopg.Error) -> str:
