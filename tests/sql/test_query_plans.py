@@ -6,6 +6,7 @@ analyzed, and that have grown since.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import NamedTuple
@@ -299,6 +300,47 @@ async def test_a_claim_looks_at_as_many_rows_as_it_takes(
             assert len(await claim(session, limit=limit)) == limit
         check("claim_responses", plans, also(responses={"responses_claimable_idx"}), 9 * limit)
         assert "responses_claimable_idx" in plans.indexes("responses")
+
+
+async def test_without_enable_seqscan_off_a_claim_reads_every_request(
+    db: Conn, session: Conn
+) -> None:
+    """Why the functions set it: a plan of a tiny table, kept."""
+    await db.execute(
+        "alter function pgdurable.claim_responses(text, text[], integer, interval)"
+        " reset enable_seqscan"
+    )
+    for table in HISTORY_TABLES:
+        await db.execute(f"alter table pgdurable.{table} set (autovacuum_enabled = off)".encode())
+    await start(db)
+    await db.execute("vacuum analyze")
+    for _ in range(7):
+        await enqueue(db)
+        await claim(session, limit=1)
+    await grow(db)
+    await enqueue(db)
+    with watched(session) as plans:
+        assert len(await claim(session, limit=1)) == 1
+    assert "requests" in plans.whole_tables and plans.rows("requests") > GROWN
+
+
+async def test_without_any_beside_its_join_an_append_reads_all_that_is_in_progress(
+    db: Conn, session: Conn, clock: Clock
+) -> None:
+    """Why the ids are named twice."""
+    for name in ("append_events", "_write_events"):
+        rows = await db.execute(
+            "select pg_get_functiondef(p.oid) from pg_proc as p where p.proname = %s", [name]
+        )
+        ((source,),) = await rows.fetchall()
+        shorter = re.sub(r"r\.response_id = any\(p_response_ids\)\s+and ", "", source)
+        assert shorter != source
+        await db.execute(shorter.encode())
+    others = await in_progress(db, clock, 30)
+    held = await in_progress(db, clock)
+    with watched(session) as plans:
+        await _append(session, held)
+    assert plans.rows("responses") > len(others) + 2 * len(held)
 
 
 @pytest.mark.parametrize("analyzed", [False, True], ids=["never analyzed", "analyzed when tiny"])
