@@ -33,6 +33,7 @@ class LogEvent(StrEnum):
     ATTEMPT_ABANDONED = "attempt_abandoned"
     ATTEMPT_TIMED_OUT = "attempt_timed_out"
     HANDLER_FAILED = "handler_failed"
+    TASK_FAILED = "task_failed"
     LEASE_LOST = "lease_lost"
     RENEWAL_FAILED = "renewal_failed"
     RENEWAL_RECOVERED = "renewal_recovered"

@@ -13,7 +13,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -21,7 +21,16 @@ from pgdurable.config import Dsn
 from pgdurable.database import schema
 from pgdurable.logs import LOGGER_NAME, LogEvent, log
 from pgdurable.long_running import LongRunningAgentServer
-from pgdurable.process.serve import address_of, listening_socket, patience, run_to_end, serve, work
+from pgdurable.process.serve import (
+    Loop,
+    address_of,
+    listening_socket,
+    new_loop,
+    patience,
+    run_to_end,
+    serve,
+    work,
+)
 from pgdurable_cli import processes
 from pgdurable_cli.database import dsn_option, opened_database
 from pgdurable_cli.loading import load_server
@@ -47,6 +56,7 @@ class Options:
     dsn: str | None
     listen_dsn: str | None
     log_level: str
+    loop: Loop
     shared_port: bool
     until_stdin_closes: bool
 
@@ -100,6 +110,13 @@ has run out.""",
 @click.option(
     "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="Log from."
 )
+@click.option(
+    "--loop",
+    type=click.Choice(get_args(Loop)),
+    default="auto",
+    show_default=True,
+    help="Event loop; auto takes uvloop where it is installed.",
+)
 @click.option("--shared-port", is_flag=True, hidden=True)
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 def run(**options: Any) -> None:
@@ -114,6 +131,9 @@ def run(**options: Any) -> None:
 def _run(options: Options) -> None:
     if options.no_worker and options.no_server:
         raise click.UsageError("--no-worker and --no-server together leave nothing to run.")
+    if options.until_stdin_closes:
+        threading.Thread(target=_stop_when_closed, args=[_moved_stdin()], daemon=True).start()
+    new_loop(options.loop).close()  # refused before anything is opened
     server = load_server(options.target)
     logging.getLogger(LOGGER_NAME).setLevel(options.log_level.upper())
     server.configure(
@@ -154,20 +174,20 @@ def _migrate(database: Dsn) -> None:
 
 
 def _run_here(server: LongRunningAgentServer, options: Options) -> int:
-    if options.until_stdin_closes:
-        threading.Thread(target=_stop_when_stdin_closes, daemon=True).start()
     working = f"working on {server.settings.concurrency} responses at a time"
     working += f" from queue {server.settings.queue}"
     within = patience(server.settings)
     alone = not options.shared_port  # else the parent counts the signals
     if options.no_server:
         ready = partial(_say, f"{options.target}: {working}")
-        run_to_end(work(server.opened(), within=within, on_ready=ready, second_ends=alone))
+        working_on = work(server.opened(), within=within, on_ready=ready, second_ends=alone)
+        run_to_end(working_on, loop=options.loop)
         return 0
     sock = _bind(options, shared=options.shared_port)
     working = working if server.with_worker else "without a worker"
     ready = partial(_say, f"{options.target}: serving {address_of(sock)}/responses, {working}")
-    run_to_end(serve(server.app, sock, within=within, on_ready=ready, second_ends=alone))
+    serving = serve(server.app, sock, within=within, on_ready=ready, second_ends=alone)
+    run_to_end(serving, loop=options.loop)
     return 0
 
 
@@ -175,6 +195,7 @@ def _run_many(options: Options, database: Dsn) -> int:
     """The parent: keeps the port, passes on the database, and looks after the others."""
     argv = [sys.executable, "-m", "pgdurable", "run", options.target]
     argv += ["--shared-port", "--until-stdin-closes", "--log-level", options.log_level]
+    argv += ["--loop", options.loop]
     for name in ("dsn", "listen_dsn", "concurrency", "queue"):
         if (value := getattr(options, name)) is not None:
             argv += [f"--{name.replace('_', '-')}", str(value)]
@@ -210,9 +231,18 @@ def _cannot_listen(options: Options, exc: OSError) -> str:
     return f"cannot listen on {where}: {exc.strerror or exc}. Choose with --host and --port."
 
 
-def _stop_when_stdin_closes() -> None:
+def _moved_stdin() -> int:
+    """The pipe from the parent, moved: what a handler starts neither reads nor inherits it."""
+    pipe = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return pipe
+
+
+def _stop_when_closed(pipe: int) -> None:
     """The parent holds the other end: if it dies, however that happens, we stop as well."""
-    while os.read(0, 1024):
+    while os.read(pipe, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 

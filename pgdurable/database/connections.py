@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
@@ -29,7 +30,7 @@ from psycopg.types.array import BaseListDumper, ListBinaryDumper
 from psycopg.types.datetime import TimedeltaBinaryDumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from pgdurable import errors
+from pgdurable import errors, fork
 from pgdurable.logs import redact_dsn
 
 # A dead peer is noticed within about 30 s instead of Linux' two hours.
@@ -56,6 +57,8 @@ LOCK_TIMEOUT = timedelta(milliseconds=500)
 OUTAGE_PAUSE_SECONDS = 0.5
 
 T = TypeVar("T")
+
+_opened: weakref.WeakSet[AsyncConnection[Any] | Connection[Any]] = weakref.WeakSet()
 
 
 class _RawJson(Loader):
@@ -98,11 +101,22 @@ def settings(dsn: str, *, name: str) -> dict[str, Any]:
 
 
 def _adapt(conn: AsyncConnection[TupleRow] | Connection[TupleRow]) -> None:
+    _opened.add(conn)
     require_utf8(conn)
     conn.adapters.register_loader("json", _RawJson)
     conn.adapters.register_loader("json", _RawBinaryJson)
     conn.adapters.register_dumper(timedelta, TimedeltaBinaryDumper)
     conn.adapters.register_dumper(list, _BinaryArray)
+
+
+def _descriptors() -> Iterator[int]:
+    """A farewell from a child would end the session of its parent."""
+    for conn in list(_opened):
+        with contextlib.suppress(psycopg.Error):  # it is closed
+            yield conn.fileno()
+
+
+fork.withhold(_descriptors)
 
 
 def require_utf8(conn: AsyncConnection[Any] | Connection[Any]) -> None:

@@ -10,18 +10,22 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 
+from pgdurable import fork
 from pgdurable.config import LongRunningSettings
+from pgdurable.errors import ConfigurationError
 from pgdurable.logs import LogEvent, log
 from pgdurable.process.runtime import Runtime
 from pgdurable.server import HttpConnection
 
 logger = logging.getLogger(__name__)
+
+Loop = Literal["auto", "asyncio", "uvloop"]
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Readers have been let go by then; what is left are clients that do not read.
@@ -50,38 +54,46 @@ def patience(settings: LongRunningSettings) -> float:
     return settings.drain_timeout_seconds + settings.cleanup_timeout_seconds + MARGIN_SECONDS
 
 
-def run_to_end(main: Coroutine[Any, Any, None]) -> None:
+def run_to_end(main: Coroutine[Any, Any, None], *, loop: Loop = "auto") -> None:
     """Run it to its end, and no longer: a task that ignores its cancellation is left behind.
 
-    A task of an agent's that calls sys.exit() ends itself and whoever awaits it, not the process
-    and everybody else's responses.
+    A task of an agent's that calls sys.exit(), or raises KeyboardInterrupt, ends itself and whoever
+    awaits it, not the process and everybody else's responses; in a child that a handler has forked
+    it ends the child.
     """
-    loop = _new_loop()
-    running = loop.create_task(main)
+    events = new_loop(loop)
+    running = events.create_task(main)
     try:
         while not running.done():
             try:
-                loop.run_until_complete(running)
-            except SystemExit as exc:
+                with fork.child_ends():
+                    events.run_until_complete(running)
+            except (SystemExit, KeyboardInterrupt) as exc:
                 if running.done():
                     raise
-                loop.call_exception_handler({"message": "sys.exit() in a task", "exception": exc})
+                log(logger, logging.ERROR, LogEvent.TASK_FAILED, exc_info=exc)
     finally:
-        left = asyncio.all_tasks(loop)
+        left = asyncio.all_tasks(events)
         for task in left:
             task.cancel()
         if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=1))
-        if not asyncio.all_tasks(loop):
-            loop.close()
+            events.run_until_complete(asyncio.wait(left, timeout=1))
+        if not asyncio.all_tasks(events):
+            events.close()
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
-    """A uvloop, where it is installed (the extra `fast`)."""
+def new_loop(loop: Loop) -> asyncio.AbstractEventLoop:
+    """The named event loop; `auto` is uvloop where it is installed. Raises ConfigurationError."""
+    if loop == "asyncio":
+        return asyncio.new_event_loop()
     try:
         import uvloop
     except ImportError:
-        return asyncio.new_event_loop()
+        if loop == "auto":
+            return asyncio.new_event_loop()
+        raise ConfigurationError(
+            "uvloop is not installed. Run: pip install 'pgdurable[fast]'"
+        ) from None
     return uvloop.new_event_loop()
 
 
@@ -103,7 +115,10 @@ async def serve(
             "put a proxy that authenticates in front of it"
         )
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
-    with until_stopped(within, second_ends=second_ends) as stopped:
+    with (
+        fork.withheld(lambda: _sockets(sock, runner)),
+        until_stopped(within, second_ends=second_ends) as stopped,
+    ):
         await runner.setup()
         try:
             with contextlib.closing(await _listen(runner, sock)):
@@ -114,6 +129,15 @@ async def serve(
         finally:
             await runner.cleanup()
     log(logger, logging.INFO, LogEvent.SERVER_STOPPED)
+
+
+def _sockets(sock: socket.socket, runner: web.AppRunner) -> Iterable[int]:
+    """The descriptors of the listening socket, and of every client's."""
+    yield sock.fileno()
+    for connection in runner.server.connections if runner.server is not None else ():
+        if connection.transport is not None:
+            client: Any = connection.transport.get_extra_info("socket")
+            yield client.fileno() if client is not None else -1
 
 
 async def _listen(runner: web.AppRunner, sock: socket.socket) -> asyncio.Server:
@@ -136,7 +160,10 @@ async def work(
     second_ends: bool = True,
 ) -> None:
     """Run a worker without a server until SIGTERM or SIGINT, then end as `serve` does."""
-    with until_stopped(within, second_ends=second_ends) as stopped:
+    with (
+        fork.withheld(lambda: ()),
+        until_stopped(within, second_ends=second_ends) as stopped,
+    ):
         async with opened:
             _tune_collector()
             on_ready()

@@ -21,6 +21,7 @@ from collections.abc import (
 )
 from typing import Any, Final, TypeVar
 
+from pgdurable import fork
 from pgdurable.agent import AgentRequest, Context, Handler
 
 T = TypeVar("T")
@@ -40,11 +41,12 @@ AHEAD = 64
 
 async def for_result(handler: Handler, request: AgentRequest, context: Context) -> Any:
     """Call the handler for what it returns; awaited, if it is awaitable."""
-    if handler.is_async:
-        value = handler(request, context)
-    else:
-        value = await _in_thread(lambda: handler(request, context))
-    return await value if inspect.isawaitable(value) else value
+    with fork.child_ends():
+        if handler.is_async:
+            value = handler(request, context)
+        else:
+            value = await _in_thread(lambda: handler(request, context))
+        return await value if inspect.isawaitable(value) else value
 
 
 async def for_values(
@@ -57,8 +59,9 @@ async def for_values(
         value = await for_result(handler, request, context)
     if isinstance(value, AsyncIterable):
         async with _closing(value) as items:
-            async for item in items:
-                yield item
+            with fork.child_ends():
+                async for item in items:
+                    yield item
     elif isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
         async for item in _from_thread(value, context):
             yield item
@@ -100,7 +103,8 @@ async def _in_thread(function: Callable[[], T]) -> T:
         value: Any = None
         error: BaseException | None = None
         try:
-            value = context.run(function)
+            with fork.child_ends():
+                value = context.run(function)
         except Exception as exc:
             # A future cannot hold a StopIteration.
             error = RuntimeError(f"{exc!r}") if isinstance(exc, StopIteration) else exc
