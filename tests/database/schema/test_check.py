@@ -15,7 +15,7 @@ from tests.database.schema.conftest import Release
 def test_a_database_without_the_schema_is_refused_with_the_command(empty_dsn: str) -> None:
     with pytest.raises(SchemaMismatch, match="has no pgdurable schema") as caught:
         schema.check(make_conninfo(empty_dsn, password="secret"))
-    assert "pgdurable migrate --dsn '" in str(caught.value)
+    assert 'pgdurable migrate --dsn "$PGDURABLE_DSN"' in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
