@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +20,7 @@ from pgdurable.logs import LogEvent, attach_logger, log
 from pgdurable.process.runtime import Runtime
 from pgdurable.process.serve import listening_socket, patience, run_to_end, serve
 from pgdurable.server import Options, make_app
+from pgdurable.threads import in_own_thread
 
 logger = logging.getLogger(__name__)
 
@@ -126,13 +126,13 @@ class LongRunningAgentServer:
             return
         require_embedded_allowed()
         postgres = EmbeddedPostgres()
-        own = await asyncio.to_thread(postgres.start)
+        own = await in_own_thread(postgres.start)
         log(logger, logging.WARNING, LogEvent.EMBEDDED_STARTED, home=postgres.home)
         try:
-            await asyncio.to_thread(migrate, own)
+            await in_own_thread(partial(migrate, own))
             yield Dsn(own, own, "embedded")
         finally:
-            await asyncio.to_thread(postgres.close)
+            await in_own_thread(postgres.close)
             log(logger, logging.INFO, LogEvent.EMBEDDED_STOPPED, home=postgres.home)
 
     def _transform(self) -> Any:

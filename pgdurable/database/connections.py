@@ -31,6 +31,7 @@ from psycopg.types.datetime import TimedeltaBinaryDumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from pgdurable import errors, fork
+from pgdurable.database.addresses import ResolvedConnection
 from pgdurable.logs import redact_dsn
 
 # A dead peer is noticed within about 30 s instead of Linux' two hours.
@@ -136,7 +137,9 @@ async def connect(dsn: str, *, name: str) -> AsyncConnection[TupleRow]:
     """
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            conn = await AsyncConnection.connect(dsn, autocommit=True, **settings(dsn, name=name))
+            conn = await ResolvedConnection.connect(
+                dsn, autocommit=True, **settings(dsn, name=name)
+            )
     except TimeoutError as exc:
         raise errors.DatabaseUnavailable(f"cannot connect to {redact_dsn(dsn)}: no answer") from exc
     except psycopg.OperationalError as exc:
@@ -162,8 +165,10 @@ async def open_pool(dsn: str, *, size: int) -> AsyncIterator[AsyncConnectionPool
     async def configure(conn: AsyncConnection[TupleRow]) -> None:
         _adapt(conn)
 
+    kind: type[AsyncConnection[TupleRow]] = ResolvedConnection
     pool = AsyncConnectionPool(
         dsn,
+        connection_class=kind,
         kwargs={"autocommit": True, **settings(dsn, name="pgdurable")},
         min_size=1,
         max_size=size,

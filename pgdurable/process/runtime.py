@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from psycopg_pool import AsyncConnectionPool
@@ -27,6 +28,7 @@ from pgdurable.events.wake import Waker
 from pgdurable.events.writer import Writer
 from pgdurable.logs import LogEvent, log
 from pgdurable.models import EnqueuedResponse, NewEvent
+from pgdurable.threads import in_own_thread
 from pgdurable.worker.loop import Worker, new_worker_id
 from pgdurable.worker.shared import Shared
 
@@ -142,7 +144,7 @@ class Runtime:
         return worker
 
     async def _check_schema(self) -> None:
-        await asyncio.to_thread(schema.check, self.dsn.dsn)
+        await in_own_thread(partial(schema.check, self.dsn.dsn))
 
     @property
     def listening(self) -> bool:
