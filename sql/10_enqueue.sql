@@ -136,7 +136,8 @@ begin
     select w.*
     from unnest(p_response_ids, p_previous_response_ids, p_metadata, p_requests, p_fields)
       as w (response_id, previous_response_id, metadata, request, fields)
-    where w.response_id = any(p_made)
+    where cardinality(p_made) = cardinality(p_response_ids)
+      or w.response_id = any(p_made)
   ),
   requested as (
     insert into pgdurable.requests (response_id, body, fields, metadata, previous_response_id)

@@ -53,9 +53,11 @@ create or replace function pgdurable.enqueue_responses(
   p_deadline              interval default null
 )
 returns setof pgdurable.enqueued_response
-language sql
+language plpgsql
 set search_path = ''
 as $$
+begin
+  return query
   select e.*
   from pgdurable._enqueue(
     p_response_ids, p_principals, p_conversation_ids, p_previous_response_ids, p_idempotency_keys,
@@ -64,6 +66,7 @@ as $$
     pgdurable._a_line_each('p_fields', p_fields, p_response_ids),
     p_background, p_store, p_queue, p_agent, 0, p_max_attempts, interval '0', p_deadline
   ) as e;
+end;
 $$;
 
 comment on function pgdurable.enqueue_responses is

@@ -48,8 +48,7 @@ begin
     update pgdurable.attempts as a
     set ended_at = greatest(v_now, a.started_at), outcome = 'released'
     from released as r
-    where a.response_id = any(p_response_ids)
-      and a.response_id = r.response_id
+    where a.response_id = r.response_id
       and a.attempt = r.attempt
   )
   select w.response_id, case when r.response_id is null then 'lost' else 'ok' end, r.last_seq
