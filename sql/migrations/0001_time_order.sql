@@ -30,3 +30,6 @@ drop function pgdurable._outcome(text, integer);
 drop function pgdurable._end_without_handler(text, text, timestamptz);
 drop function pgdurable._end_exhausted(text[], timestamptz);
 drop function pgdurable._fail_overdue(text[], integer, timestamptz);
+
+comment on table pgdurable.workers is
+  'Worker processes, for people; one serves every principal, so that a row belongs to none.';
