@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from pgdurable.agent import Agent
 from pgdurable.config import Dsn, LongRunningSettings
-from pgdurable.database import connections, schema
+from pgdurable.database import connections, queries, schema
 from pgdurable.database.queries import NewResponse
 from pgdurable.envelope import Transform
 from pgdurable.envelope.kinds import CREATED
@@ -28,6 +28,7 @@ from pgdurable.events.wake import Waker
 from pgdurable.events.writer import Writer
 from pgdurable.logs import LogEvent, log
 from pgdurable.models import EnqueuedResponse, NewEvent
+from pgdurable.process import slots
 from pgdurable.threads import in_own_thread
 from pgdurable.worker.loop import Worker, new_worker_id
 from pgdurable.worker.shared import Shared
@@ -110,6 +111,7 @@ class Runtime:
             rooms.append(self._listener.run)
         if self.worker is not None:
             rooms.append(self.worker.run)
+            rooms.append(partial(slots.watch, self.worker, self.settings, self._oldest_wait))
         return rooms
 
     def _start(self, room: Room) -> asyncio.Task[None]:
@@ -201,6 +203,10 @@ class Runtime:
     def _on_work(self, ids: list[str] | None) -> None:
         if self.worker is not None:
             self.worker.on_work(ids)
+
+    async def _oldest_wait(self) -> timedelta | None:
+        async with self.pool.connection() as conn:
+            return await queries.oldest_wait(conn, queue=self.settings.queue)
 
     async def _poll(self) -> None:
         """The backstop of every tail: slow while LISTEN works, the way of working while not."""

@@ -85,6 +85,11 @@ class Worker:
         if attempt := self._attempts.get(response_id):
             attempt.stop(stop)
 
+    @property
+    def is_full(self) -> bool:
+        """Does it work on as much as it may?"""
+        return not self._stopping and len(self._attempts) >= self._settings.concurrency
+
     async def run(self) -> None:
         """Claim and take over until cancelled; `stop` before that to lose nothing."""
         self._heartbeat.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -162,6 +163,21 @@ async def resolve_conversation_alias(conn: Conn, *, principal: str, base: str) -
         base=base,
     )
     return str(current)
+
+
+async def oldest_wait(conn: Conn, *, queue: str) -> timedelta | None:
+    """How long the oldest queued response has waited; None where none is queued."""
+    (waited,) = await fetch_values(
+        conn,
+        """
+        select pgdurable.now() - min(r.available_at)
+        from pgdurable.responses as r
+        where r.queue = %(queue)s and r.status = 'queued'
+        """,
+        queue=queue,
+    )
+    assert waited is None or isinstance(waited, timedelta)
+    return waited
 
 
 async def get_conversation(conn: Conn, *, principal: str, base: str) -> Conversation | None:
