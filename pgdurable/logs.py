@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from enum import StrEnum
-from typing import Any
+from typing import Any, TextIO
 
 LOGGER_NAME = "pgdurable"
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -47,7 +47,9 @@ class LogEvent(StrEnum):
     WORKER_DRAINING = "worker_draining"
     WORKER_STOPPED = "worker_stopped"
     SERVER_STARTED = "server_started"
+    SERVER_EXPOSED = "server_exposed"
     SERVER_STOPPED = "server_stopped"
+    SLOTS_FULL = "slots_full"
     ROOM_FAILED = "room_failed"
     REQUEST_FAILED = "request_failed"
     READER_DROPPED = "reader_dropped"
@@ -72,7 +74,8 @@ def attach_logger() -> logging.Logger:
     """Let the `pgdurable` logger reach stdout at INFO, and return it.
 
     Idempotent. A stream handler that is there already is left alone, and so is a lower level;
-    propagation stays on. PGDURABLE_LOG_QUIET=1 (or true, yes) leaves the logger untouched.
+    propagation stays on, and where it leads to a handler of the application's, ours is silent.
+    PGDURABLE_LOG_QUIET=1 (or true, yes) leaves the logger untouched.
     """
     logger = logging.getLogger(LOGGER_NAME)
     if os.environ.get(QUIET_VARIABLE, "").strip().lower() in ("1", "true", "yes"):
@@ -80,10 +83,20 @@ def attach_logger() -> logging.Logger:
     if logger.level == logging.NOTSET or logger.level > logging.INFO:
         logger.setLevel(logging.INFO)
     if not any(isinstance(handler, logging.StreamHandler) for handler in logger.handlers):
-        handler = logging.StreamHandler(sys.stdout)
+        handler = _Stdout(sys.stdout)
         handler.setFormatter(logging.Formatter(FORMAT))
         logger.addHandler(handler)
     return logger
+
+
+class _Stdout(logging.StreamHandler[TextIO]):
+    """Says what nobody else says; applications configure their logging early or late."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        root = logging.getLogger()
+        heard = any(not isinstance(handler, logging.NullHandler) for handler in root.handlers)
+        if not (heard and logging.getLogger(LOGGER_NAME).propagate):
+            super().emit(record)
 
 
 def log(
@@ -101,6 +114,9 @@ def log(
 
     What is None is left out. No value can start a new line.
     """
+    # dictConfig and fileConfig disable each logger that they do not name, unless told otherwise;
+    # who wants to hear less of us sets a level.
+    logger.disabled = False
     if not logger.isEnabledFor(level):
         return
     named = {"response_id": response_id, "attempt": attempt, "worker_id": worker_id, **more}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import weakref
@@ -32,7 +33,9 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from pgdurable import errors, fork
 from pgdurable.database.addresses import ResolvedConnection
-from pgdurable.logs import redact_dsn
+from pgdurable.logs import LogEvent, Repeated, log, redact_dsn
+
+logger = logging.getLogger(__name__)
 
 # A dead peer is noticed within about 30 s instead of Linux' two hours.
 TCP = {
@@ -47,6 +50,7 @@ TCP = {
 # lock waits included, unless nobody is going to answer.
 ANSWER_SECONDS = 20.0
 POOL_SECONDS = 5.0
+POOL_NAME = "pgdurable-requests"
 # connect_timeout bounds every address of a host, this one all of them and what precedes them.
 CONNECT_SECONDS = 15.0
 CANCEL_SECONDS = 1.0
@@ -59,6 +63,7 @@ OUTAGE_PAUSE_SECONDS = 0.5
 
 T = TypeVar("T")
 
+_pool_fails = Repeated()
 _opened: weakref.WeakSet[AsyncConnection[Any] | Connection[Any]] = weakref.WeakSet()
 
 
@@ -165,10 +170,12 @@ async def open_pool(dsn: str, *, size: int) -> AsyncIterator[AsyncConnectionPool
     async def configure(conn: AsyncConnection[TupleRow]) -> None:
         _adapt(conn)
 
+    logging.getLogger("psycopg.pool").addFilter(_in_our_words)
     kind: type[AsyncConnection[TupleRow]] = ResolvedConnection
     pool = AsyncConnectionPool(
         dsn,
         connection_class=kind,
+        name=POOL_NAME,
         kwargs={"autocommit": True, **settings(dsn, name="pgdurable")},
         min_size=1,
         max_size=size,
@@ -184,6 +191,17 @@ async def open_pool(dsn: str, *, size: int) -> AsyncIterator[AsyncConnectionPool
         yield pool
     finally:
         await pool.close(timeout=2)
+
+
+def _in_our_words(record: logging.LogRecord) -> bool:
+    """What psycopg_pool says of our pool: an outage, as we say it; the rest shows elsewhere."""
+    said = record.args if isinstance(record.args, tuple) else ()
+    if not any(isinstance(arg, ResolvedConnection) or POOL_NAME in str(arg) for arg in said):
+        return True
+    failures = [arg for arg in said if isinstance(arg, Exception)]
+    if failures and _pool_fails.due():
+        log(logger, logging.WARNING, LogEvent.DATABASE_LOST, reason=failures[0])
+    return False
 
 
 async def _check(conn: AsyncConnection[TupleRow]) -> None:

@@ -110,10 +110,11 @@ async def serve(
     A second signal ends the process at once, unless `second_ends` is false.
     """
     if sock.getsockname()[0] not in LOOPBACK:
-        logger.warning(
+        reason = (
             "listening beyond this machine without authentication: "
             "put a proxy that authenticates in front of it"
         )
+        log(logger, logging.WARNING, LogEvent.SERVER_EXPOSED, reason=reason)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
     with (
         fork.withheld(lambda: _sockets(sock, runner)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import urllib.error
 
 import pytest
 
@@ -97,3 +98,11 @@ def test_a_task_that_a_handler_has_left_behind_does_not_end_the_process(
         process.send(signal.SIGTERM)
         assert process.wait() == 0
         assert process.output().count("worker_stopped") == 1
+
+
+def test_logging_that_a_handler_configures_does_not_silence_ours(dsn: str) -> None:
+    with running(TARGET, "--port", "0", dsn=dsn) as process:
+        url = f"{address(process)}/responses"
+        with pytest.raises(urllib.error.HTTPError):
+            fetch(url, {"input": "configure_logging"})
+        assert "ValueError: after dictConfig" in process.output()

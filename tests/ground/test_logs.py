@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import logging.config
 import re
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -24,17 +27,76 @@ def logger() -> Iterator[logging.Logger]:
     logger.propagate = before[2]
 
 
+@contextmanager
+def fresh_root() -> Iterator[logging.Logger]:
+    """The root logger as a fresh process has it: pytest has put handlers on ours."""
+    root = logging.getLogger()
+    before = root.handlers, root.level
+    root.handlers = []
+    root.setLevel(logging.WARNING)
+    try:
+        yield root
+    finally:
+        root.handlers = before[0]
+        root.setLevel(before[1])
+
+
 def test_info_lines_reach_stdout_in_the_seeds_format(
     logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    attach_logger()
-
-    logging.getLogger("pgdurable.worker.loop").info("hello")
+    with fresh_root():
+        attach_logger()
+        logging.getLogger("pgdurable.worker.loop").info("hello")
 
     assert re.fullmatch(
         r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO pgdurable\.worker\.loop: hello\n",
         capsys.readouterr().out,
     )
+
+
+def test_each_line_comes_once_where_the_application_has_a_handler_however_late(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with fresh_root():
+        attach_logger()
+        ours = logging.getLogger("pgdurable.worker.loop")
+        ours.info("early")
+        logging.basicConfig(stream=sys.stdout, format="theirs %(message)s", level=logging.WARNING)
+        ours.info("late")
+        logger.propagate = False
+        ours.info("alone")
+
+    early, late, alone = capsys.readouterr().out.splitlines()
+    assert early.endswith("INFO pgdurable.worker.loop: early")
+    assert late == "theirs late"
+    assert alone.endswith("INFO pgdurable.worker.loop: alone")
+
+
+def test_a_handler_that_says_nothing_does_not_silence_ours(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with fresh_root() as root:
+        root.addHandler(logging.NullHandler())
+        attach_logger().info("hello")
+
+    assert "hello" in capsys.readouterr().out
+
+
+def test_dict_config_does_not_silence_us(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, theirs = logging.getLogger("pgdurable.worker.loop"), logging.getLogger("theirs")
+    with fresh_root():
+        attach_logger()
+        logging.config.dictConfig({"version": 1})
+        try:
+            log(ours, logging.INFO, LogEvent.WORKER_STARTED)
+            assert theirs.disabled
+        finally:
+            for name in logging.root.manager.loggerDict:
+                logging.getLogger(name).disabled = False
+
+    assert "worker_started" in capsys.readouterr().out
 
 
 def test_attaching_twice_adds_one_handler(logger: logging.Logger) -> None:
