@@ -109,8 +109,7 @@ begin
       lease_expires_at = null,
       finished_at = greatest(p_now, r.started_at, r.created_at)
     from wanted as w
-    where r.response_id = any(p_response_ids)
-      and r.response_id = w.response_id
+    where r.response_id = w.response_id
       and r.attempt = w.attempt
       and r.status = 'in_progress'
       and r.last_seq = w.last_seq
