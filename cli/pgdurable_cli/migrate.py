@@ -31,7 +31,7 @@ Examples:
     default="10s",
     show_default=True,
     metavar="DURATION",
-    help="How long to wait for each lock.",
+    help="How long to wait for each lock, in turns of a second.",
 )
 @dsn_option
 def migrate(
@@ -39,7 +39,8 @@ def migrate(
 ) -> None:
     """Create or upgrade the schema pgdurable.
 
-    One transaction: all of it or nothing. Safe to run again, and many at once.
+    Tables and functions change in one transaction; indexes are built after it, while processes
+    work on. Safe to run again, and many at once.
     """
     if sum((status, print_, reapply)) > 1:
         raise click.UsageError("--status, --print and --reapply exclude each other.")
@@ -72,15 +73,22 @@ def _migrate(dsn: str, lock_timeout: timedelta, *, reapply: bool) -> None:
         case Fit.MISSING:
             click.echo(f"The schema pgdurable is there: release {before.release}.")
         case Fit.OLDER:
-            click.echo(f"Upgraded from {before.installed_release} to {before.release}.")
+            click.echo(_upgraded(before))
         case Fit.NEWER_FUNCTIONS:
             click.echo(
                 f"Nothing to do: the functions are of {before.installed_release}, which is newer "
                 f"than {before.release} and serves it."
             )
         case _:
-            done = "Applied again" if reapply else "Nothing to do"
+            done = "Built what was missing" if before.to_build else "Nothing to do"
+            done = "Applied again" if reapply else done
             click.echo(f"{done}: the schema fits release {before.release}.")
+
+
+def _upgraded(before: Status) -> str:
+    if before.installed_release == before.release:
+        return f"Upgraded: the schema was of another build of {before.release}."
+    return f"Upgraded from {before.installed_release} to {before.release}."
 
 
 def _tell(found: Status) -> None:
@@ -89,10 +97,11 @@ def _tell(found: Status) -> None:
     for title, names in (
         ("migrations done", found.applied),
         ("to migrate", found.pending),
+        ("to build", found.to_build),
         ("unknown here", found.unknown),
         ("files to apply", found.changed_files if found.fit is not Fit.NEWER_FUNCTIONS else []),
     ):
         if names:
             click.echo(f"{title:<16}{', '.join(names)}")
-    if found.fit not in (Fit.CURRENT, Fit.NEWER_FUNCTIONS):
+    if found.to_build or found.fit not in (Fit.CURRENT, Fit.NEWER_FUNCTIONS):
         raise click.exceptions.Exit(1)

@@ -8,8 +8,12 @@ Two kinds of change, because functions are code and tables are data:
 - `sql/migrations/NNNN_name.sql` change existing tables: forward only, each once. A fresh database
   gets them recorded, not run.
 
-Everything happens in one transaction under one advisory lock, so it is all there or nothing is,
+All of that happens in one transaction under one advisory lock, so it is all there or nothing is,
 and twenty processes may ask at once.
+
+- `sql/migrations/NNNN_name.concurrently.sql` follow it, statement by statement: indexes that are
+  built while processes are at work, checks of old rows. Processes work without them, only slower.
+  One that stops halfway is begun again by the next `migrate`.
 
 Rolling deploys. Each apply stores the release that did it. At the same migrations, functions of a
 *newer* release are accepted (`check`) and left alone (`migrate`): releases keep old callers
@@ -23,7 +27,6 @@ to call, and the same text has to come out of `script`.
 from pgdurable.database.schema.files import SqlFiles, sql_dir
 from pgdurable.database.schema.migrator import (
     DEFAULT_LOCK_TIMEOUT,
-    MigrationFailed,
     RoleMissing,
     check,
     installed,
@@ -33,6 +36,7 @@ from pgdurable.database.schema.migrator import (
 )
 from pgdurable.database.schema.plan import Fit, Installed, Status, script
 from pgdurable.database.schema.privileges import READER, RUNTIME
+from pgdurable.database.schema.session import MigrationFailed
 
 __all__ = [
     "DEFAULT_LOCK_TIMEOUT",

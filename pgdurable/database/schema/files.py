@@ -33,6 +33,17 @@ class SqlFile(NamedTuple):
     def checksum(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    @property
+    def concurrent(self) -> bool:
+        """Is it for after the transaction, while processes are at work?"""
+        return self.name.endswith(".concurrently.sql")
+
+    @property
+    def statements(self) -> list[str]:
+        """Of a concurrent file, without comments: each ends with a semicolon that ends a line."""
+        text = re.sub(r"/\*.*?\*/|--[^\n]*", "", self.text, flags=re.DOTALL)
+        return [part.strip() for part in re.split(r"(?<=;)\s*\n", text) if part.strip()]
+
 
 @dataclass(frozen=True)
 class SqlFiles:
@@ -53,7 +64,7 @@ class SqlFiles:
         if not engine:
             raise ConfigurationError(f"there are no SQL files in {folder}; reinstall pgdurable")
         migrations: dict[int, SqlFile] = {}
-        for file in _read(folder / "migrations", r"\d{4}_\w+\.sql"):
+        for file in _read(folder / "migrations", r"\d{4}_\w+(\.concurrently)?\.sql"):
             number = int(file.name[:4])
             if number in migrations:
                 raise ConfigurationError(

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.errors import InsufficientPrivilege, LockNotAvailable
+from psycopg.errors import InsufficientPrivilege
 
-from pgdurable.database import connections
+from pgdurable.database.schema.building import build
 from pgdurable.database.schema.files import SqlFiles
+from pgdurable.database.schema.locks import Patience, take_lock
 from pgdurable.database.schema.plan import Fit, Installed, Status, Step, compare, prepare, steps
 from pgdurable.database.schema.privileges import RUNTIME, what_is_missing, what_role_is_missing
-from pgdurable.errors import ConfigurationError, DatabaseUnavailable, PgdurableError, SchemaMismatch
+from pgdurable.database.schema.session import (
+    Connection,
+    MigrationFailed,
+    command,
+    connect,
+    failure,
+    read_installed,
+    run,
+    waited,
+)
+from pgdurable.errors import ConfigurationError, SchemaMismatch
 
 DEFAULT_LOCK_TIMEOUT = timedelta(seconds=10)
-Connection = psycopg.Connection[tuple[object, ...]]
-
-
-class MigrationFailed(PgdurableError):
-    """The schema was not changed, not even in part."""
 
 
 class RoleMissing(ConfigurationError):
@@ -45,22 +49,36 @@ def migrate(
     something refused, and DatabaseUnavailable.
     """
     wanted = wanted or SqlFiles.load()
-    step = Step("waiting for another migration", prepare(lock_timeout))
+    patience = Patience(lock_timeout, progress or (lambda name: None))
     with closing(connect(dsn)) as conn:
-        try:
-            _run(conn, step)
+        before = patience.spend(lambda: _transact(conn, dsn, wanted, patience, reapply=reapply))
+    if before.to_build:
+        build(dsn, wanted, patience)
+    return before
+
+
+def _transact(
+    conn: Connection, dsn: str, wanted: SqlFiles, patience: Patience, *, reapply: bool
+) -> Status:
+    step = Step("waiting for another migration", prepare(patience.turn))
+    try:
+        found = read_installed(conn)
+        if next(steps(found, wanted, reapply=reapply), None):  # else nobody is waited for
+            conn.rollback()
+            if not take_lock(conn, patience):
+                raise MigrationFailed(f"{step.name}: {waited(patience.limit)}")
+            run(conn, step)
             found = read_installed(conn)
-            before = compare(found, wanted)
-            if before.fit is Fit.NEWER:
-                raise SchemaMismatch(explain(before, dsn))
-            for step in steps(found, wanted, reapply=reapply):
-                if progress:
-                    progress(step.name)
-                _run(conn, step)
-            conn.commit()
-        except psycopg.Error as exc:
-            conn.rollback() if not conn.closed else None
-            raise _failure(conn, exc, step, lock_timeout) from exc
+        before = compare(found, wanted)
+        if before.fit is Fit.NEWER:
+            raise SchemaMismatch(explain(before, dsn))
+        for step in steps(found, wanted, reapply=reapply):
+            patience.tell(step.name)
+            run(conn, step)
+        conn.commit()
+    except psycopg.Error as exc:
+        conn.rollback() if not conn.closed else None
+        raise failure(conn, exc, step, patience.limit) from exc
     return before
 
 
@@ -95,78 +113,35 @@ def require_role(dsn: str, role: str = RUNTIME) -> None:
 
 
 def explain(found: Status, dsn: str) -> str:
-    """What does not fit, and the command that mends it."""
-    command = f"pgdurable migrate --dsn {_typed(dsn)}"
+    """What does not fit, in which release and which files, and what mends it."""
+    mends = f"Run: {command(dsn)}"
     match found.fit:
         case Fit.MISSING:
-            return f"this database has no pgdurable schema yet. Run: {command}"
+            return f"this database has no pgdurable schema yet. {mends}"
         case Fit.NEWER:
             return (
-                f"this database's schema is newer than pgdurable {found.release}: it has "
-                f"{', '.join(found.unknown)} (release {found.installed_release}). "
-                "Upgrade pgdurable."
+                f"this database's schema is newer, of pgdurable {found.installed_release}: this "
+                f"pgdurable {found.release} does not know {some(found.unknown)}. "
+                "Upgrade pgdurable here to the release that migrated it."
             )
         case Fit.OLDER:
-            lacks = ", ".join([*found.pending, *found.changed_files])
-            return (
-                f"this database's schema is of pgdurable {found.installed_release} and does not "
-                f"fit {found.release} (to apply: {lacks}). Run: {command}"
-            )
+            made = f"this database's schema is of pgdurable {found.installed_release}"
+            here = found.release
+            if found.installed_release == here:
+                made = "this database's schema is of another build"
+            return f"{made} and does not fit pgdurable {here}: it {differences(found)}. {mends}"
         case Fit.CURRENT | Fit.NEWER_FUNCTIONS:
             return f"this database's schema fits pgdurable {found.release}"
 
 
-def connect(dsn: str) -> Connection:
-    """A connection that works behind a transaction pooler; otherwise DatabaseUnavailable."""
-    try:
-        conn = psycopg.connect(dsn, **connections.settings(dsn, name="pgdurable migrate"))
-    except psycopg.Error as exc:
-        raise DatabaseUnavailable(f"cannot connect to Postgres: {str(exc).strip()}") from exc
-    try:
-        connections.require_utf8(conn)
-    except PgdurableError:
-        conn.close()
-        raise
-    return conn
+def differences(found: Status) -> str:
+    """What an older schema lacks, and which of its files are not of this release."""
+    lacks = [f"lacks {some(found.pending)}"] if found.pending else []
+    other = [f"has another {some(found.changed_files)}"] if found.changed_files else []
+    return ", and ".join(lacks + other)
 
 
-def read_installed(conn: Connection) -> Installed | None:
-    """The bookkeeping, None where there is none."""
-    if conn.execute("select to_regclass('pgdurable.schema_files')").fetchone() == (None,):
-        return None
-    migrations = conn.execute("select version, name from pgdurable.schema_migrations").fetchall()
-    files = conn.execute("select name, checksum, release from pgdurable.schema_files").fetchall()
-    return Installed(
-        {int(str(version)): str(name) for version, name in migrations},
-        {str(name): str(checksum) for name, checksum, _ in files},
-        max((str(release) for _, _, release in files), default=""),
-    )
-
-
-def _run(conn: Connection, step: Step) -> None:
-    conn.execute(step.sql.encode())  # no parameters: several statements, and % is only a percent
-
-
-def _failure(
-    conn: Connection, exc: psycopg.Error, step: Step, lock_timeout: timedelta
-) -> PgdurableError:
-    if conn.closed:
-        return DatabaseUnavailable(f"{step.name}: the connection was lost: {str(exc).strip()}")
-    if isinstance(exc, LockNotAvailable):
-        return MigrationFailed(
-            f"{step.name}: waited {lock_timeout.total_seconds():g} s for a lock that another "
-            "session holds; nothing has changed. pg_locks and pg_stat_activity tell who; try "
-            "again later, or with a longer lock timeout."
-        )
-    if isinstance(exc, InsufficientPrivilege):
-        return MigrationFailed(f"{step.name}: {what_is_missing(conn, exc)}")
-    where = ""
-    if position := exc.diag.statement_position:
-        where = f", line {step.sql[: int(position)].count(chr(10)) + 1}"
-    said = exc.diag.message_primary or str(exc)
-    return MigrationFailed(f"{step.name}{where}: {said}; nothing has changed")
-
-
-def _typed(dsn: str) -> str:
-    """The option's value for a shell; one with a password is in a variable, and is not shown."""
-    return '"$PGDURABLE_DSN"' if "password" in conninfo_to_dict(dsn) else shlex.quote(dsn)
+def some(names: list[str]) -> str:
+    """Not all of thirty files."""
+    first, rest = names[:3], len(names) - 3
+    return ", ".join(first) + (f" and {rest} more" if rest > 0 else "")

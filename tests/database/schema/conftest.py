@@ -11,12 +11,15 @@ from pgdurable.database.schema import SqlFiles, sql_dir
 
 
 class Release:
-    """A folder like `sql/`; `load` makes of it what a release with that number would want."""
+    """A folder like `sql/`; `load` makes of it what a release with that number would want.
+
+    Without one it is another build of this release.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, release: str = "0.1.0") -> SqlFiles:
+    def load(self, release: str | None = None) -> SqlFiles:
         return SqlFiles.load(self.folder, release)
 
     def append(self, name: str, text: str) -> None:

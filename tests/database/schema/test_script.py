@@ -40,7 +40,7 @@ def test_the_script_of_an_upgrade_makes_what_migrate_makes(
     add_note = "alter table pgdurable.workers add column note text;"
     release.append("02_tables.sql", add_note)
     release.write("migrations/9001_it_s_a_note.sql", add_note)
-    wanted = release.load("0.2.0")
+    wanted = release.load("90.2")
     upgrade = schema.script(schema.installed(dsn), wanted)
     assert "create table pgdurable.responses" not in upgrade
     assert run_psql(psql, dsn, upgrade).returncode == 0
