@@ -1,7 +1,8 @@
 /*
  * The times of a response and of an attempt keep their order. A clock that was set back while
- * it ran has left some that do not; these are mended first. Reads both tables once, about a
- * second per million rows.
+ * it ran has left some that do not; these are mended first: that reads both tables once, about
+ * a second per million rows, and holds nobody up. What was there before is compared later, by
+ * 0003, without the lock that adding a constraint needs.
  */
 update pgdurable.responses as r
 set
@@ -15,16 +16,12 @@ set ended_at = a.started_at
 where a.ended_at < a.started_at;
 
 alter table pgdurable.responses
-add constraint started_not_before_created check (started_at >= created_at),
-add constraint finished_not_before_started check (finished_at >= coalesce(started_at, created_at));
+add constraint started_not_before_created check (started_at >= created_at) not valid,
+add constraint finished_not_before_started
+  check (finished_at >= coalesce(started_at, created_at)) not valid;
 
 alter table pgdurable.attempts
-add constraint ended_not_before_started check (ended_at >= started_at);
-
--- The text of these is now where they were called, or they are called otherwise.
-drop function pgdurable._idempotency_key(text, text);
-drop function pgdurable._matching_responses(text, text, text, jsonb);
-drop function pgdurable._outcome(text, integer);
+add constraint ended_not_before_started check (ended_at >= started_at) not valid;
 
 -- They answered a claimed response that was half null, and answer less now.
 drop function pgdurable._end_without_handler(text, text, timestamptz);
