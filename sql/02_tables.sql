@@ -62,8 +62,8 @@ with (
 );
 
 /* What claim_responses scans, in the order in which it claims. */
-create index responses_claimable_idx
-on pgdurable.responses (queue, priority desc, available_at, response_id)
+create index responses_claimable_by_agent_idx
+on pgdurable.responses (queue, agent, priority desc, available_at, response_id)
 where status = 'queued';
 
 /* What take_over_responses scans: as many rows as there are running attempts. */
@@ -84,8 +84,10 @@ comment on table pgdurable.responses is
   'One row per response: its status, its lease, and the fence (response_id, attempt).';
 comment on column pgdurable.responses.attempt is
   'Grows by one at every claim and takeover, never goes back: the fencing token.';
+comment on column pgdurable.responses.agent is
+  'Only workers that have this agent claim it; the empty name, from before agents were told apart, fits all.';
 comment on column pgdurable.responses.failed_attempts is
-  'Attempts whose worker went silent; max_attempts bounds these, released ones do not count.';
+  'Attempts whose worker died with nothing else in progress; max_attempts bounds these.';
 comment on column pgdurable.responses.conversation_id is
   'The base conversation id as the client sent it, null where it sent none.';
 
@@ -140,12 +142,14 @@ create table pgdurable.attempts (
   started_at      timestamptz not null,
   ended_at        timestamptz,
   outcome         text,
+  company         integer,
   constraint attempts_pkey primary key (response_id, attempt),
   constraint attempt_belongs_to_a_response
     foreign key (response_id) references pgdurable.responses (response_id) on delete cascade,
   constraint reason_is_known check (reason in ('claim', 'takeover', 'release')),
   constraint outcome_is_known
-    check (outcome in ('completed', 'failed', 'cancelled', 'incomplete', 'lost', 'released')),
+    check (outcome in ('completed', 'failed', 'cancelled', 'incomplete', 'lost', 'stalled', 'released')),
+  constraint company_only_when_lost check (company is null or outcome in ('lost', 'stalled')),
   constraint outcome_exactly_when_ended check ((ended_at is null) = (outcome is null)),
   constraint ended_not_before_started check (ended_at >= started_at)
 );
@@ -154,6 +158,8 @@ comment on table pgdurable.attempts is
   'One row per attempt: which worker ran it, why, and how it ended.';
 comment on column pgdurable.attempts.resumed is
   'Did earlier attempts leave events? Then it runs on a rotated conversation.';
+comment on column pgdurable.attempts.company is
+  'How many other responses its worker had in progress when it died (lost) or stood still (stalled).';
 
 create table pgdurable.conversation_aliases (
   principal               text collate "C" not null,
@@ -186,6 +192,7 @@ create table pgdurable.workers (
   host         text not null,
   pid          integer not null,
   queues       text[] not null,
+  agents       text[] not null default '{}',
   concurrency  integer not null,
   version      text not null,
   started_at   timestamptz not null,

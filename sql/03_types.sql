@@ -48,17 +48,20 @@ select pgdurable._make_type('claimed_response', $$
   response_id          text,
   attempt              integer,
   status               text,      -- in_progress
-  last_seq             bigint,    -- of the event below
+  last_seq             bigint,    -- of the event below; where it is null, of the last one there is
   event_type           text,
-  event                json,      -- what this claim or takeover wrote last
+  event                json,      -- what this claim or takeover wrote; null where restarted
   principal            text,
   created_at           bigint,    -- seconds since 1970
   conversation_id      text,      -- the current one: rotated, aliased, or the base
   base_conversation_id text,      -- as the client sent it
   request              json,
   fields               json,
-  resumed              boolean,   -- earlier attempts left events
-  deadline_at          timestamptz
+  resumed              boolean,   -- earlier attempts left events: response.resumed tells readers
+  restarted            boolean,   -- they did, and the handler starts over, unseen by readers
+  deadline_at          timestamptz,
+  suspect_cap          integer,   -- how many responses its worker may run in all; null: any number
+  suspect_for          interval   -- until this attempt has lived so long
 $$);
 
 select pgdurable._make_type('write_result', $$

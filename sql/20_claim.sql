@@ -9,15 +9,18 @@
  */
 
 /*
- * Highest priority first, then oldest. One index scan per queue; a row that another
- * worker is claiming is skipped, and a row is evaluated once (materialized), so no
- * worker can get more than p_limit.
+ * Of one agent the highest priority first, then the oldest; agents in the order in which they
+ * are named. One index scan per queue and agent; a row that another worker is claiming is
+ * skipped, and a row is evaluated once (materialized), so no worker can get more than p_limit.
+ * p_restarting are those of the agents that start over after a crash, unseen by readers.
  */
 create or replace function pgdurable.claim_responses(
-  p_worker_id text,
-  p_queues    text[],
-  p_limit     integer,
-  p_lease     interval
+  p_worker_id  text,
+  p_queues     text[],
+  p_limit      integer,
+  p_lease      interval,
+  p_agents     text[] default '{}',
+  p_restarting text[] default '{}'
 )
 returns setof pgdurable.claimed_response
 language plpgsql
@@ -32,10 +35,12 @@ begin
   with due as materialized (
     select d.response_id
     from unnest(p_queues) as q (queue)
+    cross join unnest(pgdurable._claimable_agents(p_agents)) as g (agent)
     cross join lateral (
       select r.response_id
       from pgdurable.responses as r
       where r.queue = q.queue
+        and r.agent = g.agent
         and r.status = 'queued'
         and r.available_at <= v_now
         and (r.deadline_at is null or r.deadline_at > v_now)
@@ -52,10 +57,20 @@ begin
   if v_ids is not null then
     return query
     select b.*
-    from pgdurable._begin_attempts(v_ids, p_worker_id, p_lease, 'claim') as b;
+    from pgdurable._begin_attempts(v_ids, p_worker_id, p_lease, 'claim', p_restarting) as b;
   end if;
 end;
 $$;
 
 comment on function pgdurable.claim_responses is
-  'Take the lease on up to p_limit queued responses of these queues.';
+  'Take the lease on up to p_limit queued responses of these queues and agents.';
+
+/* Who has agents may also have what was enqueued before agents were told apart; who has none, nothing. */
+create or replace function pgdurable._claimable_agents(p_agents text[])
+returns text[]
+language sql
+immutable
+set search_path = ''
+as $$
+  select case when p_agents <> '{}' then p_agents || '' else '{}' end;
+$$;

@@ -9,76 +9,77 @@
  */
 
 /*
- * Every attempt opens with one event: response.in_progress, or response.resumed
- * when earlier attempts left events of their own. A resumed attempt runs on a
- * rotated conversation, and the alias commits with it.
+ * Every attempt opens with one event: response.in_progress, or response.resumed when earlier
+ * attempts left events of their own; such an attempt runs on a rotated conversation, and the
+ * alias commits with it. An agent in p_restarting starts over instead: no event, the same
+ * conversation, and its readers see nothing but a pause.
  */
 create or replace function pgdurable._begin_attempts(
   p_response_ids text[],
   p_worker_id    text,
   p_lease        interval,
-  p_reason       text
+  p_reason       text,
+  p_restarting   text[]
 )
 returns setof pgdurable.claimed_response
 language plpgsql
 set search_path = ''
 as $$
 declare
-  v_now timestamptz := pgdurable.now();
+  v_now       timestamptz := pgdurable.now();
+  v_restarted text[] := pgdurable._restarted(p_response_ids, p_restarting);
 begin
   update pgdurable.responses as r
   set
     status = 'in_progress',
     attempt = r.attempt + 1,
-    last_seq = r.last_seq + 1,
+    last_seq = r.last_seq + case when r.response_id = any(v_restarted) then 0 else 1 end,
     worker_id = p_worker_id,
     lease_expires_at = v_now + p_lease,
     started_at = coalesce(r.started_at, greatest(v_now, r.created_at))
   where r.response_id = any(p_response_ids);
 
-  perform pgdurable._place_attempts(p_response_ids, p_reason, v_now);
+  perform pgdurable._place_attempts(p_response_ids, v_restarted, p_reason, v_now);
 
   return query
-  with begun as materialized (
-    select r.*, q.body, q.fields, a.resumed, a.conversation_id as current_conversation_id
+  select o.*
+  from pgdurable._open_attempts(p_response_ids, v_restarted, p_lease, v_now) as o;
+end;
+$$;
+
+/* Of these, the ones that start over: earlier attempts left events, and the agent knows to retrace them. */
+create or replace function pgdurable._restarted(p_response_ids text[], p_restarting text[])
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if p_restarting = '{}' then
+    return '{}';
+  end if;
+
+  return array(
+    select r.response_id
     from pgdurable.responses as r
-    join pgdurable.requests as q on q.response_id = r.response_id
-    join pgdurable.attempts as a on a.response_id = r.response_id and a.attempt = r.attempt
     where r.response_id = any(p_response_ids)
-      and q.response_id = any(p_response_ids)
-      and a.response_id = any(p_response_ids)
-  ),
-  opened as materialized (
-    select
-      b.*,
-      case when b.resumed then 'response.resumed' else 'response.in_progress' end as event_type,
-      case
-        when b.resumed then pgdurable._resumed_event(b.attempt, b.last_seq, b.current_conversation_id)
-        else pgdurable._lifecycle_event(
-          'response.in_progress', b.response_id, b.created_at, b.status, b.attempt, b.fields
-        )
-      end as event
-    from begun as b
-  ),
-  logged as (
-    insert into pgdurable.events (response_id, seq, attempt, type, body, created_at)
-    select o.response_id, o.last_seq, o.attempt, o.event_type, o.event, v_now
-    from opened as o
-  )
-  select
-    o.response_id, o.attempt, o.status, o.last_seq, o.event_type, o.event, o.principal,
-    pgdurable._epoch(o.created_at), o.current_conversation_id, o.conversation_id, o.body, o.fields,
-    o.resumed, o.deadline_at
-  from opened as o
-  order by o.priority desc, o.available_at, o.response_id;
+      and r.agent = any(p_restarting)
+      and r.attempt >= 1
+      and pgdurable._has_progress(r.response_id)
+  );
 end;
 $$;
 
 /*
  * Which conversation the attempts that have just begun run on: a rotated one where
- * they resume, else the one that the alias points to now.
+ * they resume, else (also where they start over) the one that the alias points to now.
  */
-create or replace function pgdurable._place_attempts(p_response_ids text[], p_reason text, p_now timestamptz)
+create or replace function pgdurable._place_attempts(
+  p_response_ids text[],
+  p_restarted    text[],
+  p_reason       text,
+  p_now          timestamptz
+)
 returns void
 language plpgsql
 set search_path = ''
@@ -88,7 +89,8 @@ begin
     select
       r.*,
       coalesce(r.conversation_id, r.response_id) as base_id,
-      r.attempt > 1 and pgdurable._has_progress(r.response_id) as resumed
+      r.response_id = any(p_restarted) as restarted,
+      r.attempt > 1 and r.response_id <> all(p_restarted) and pgdurable._has_progress(r.response_id) as resumed
     from pgdurable.responses as r
     where r.response_id = any(p_response_ids)
   ),
@@ -100,7 +102,7 @@ begin
       b.response_id,
       b.attempt,
       b.worker_id,
-      case when b.resumed and p_reason = 'claim' then 'release' else p_reason end,
+      case when (b.resumed or b.restarted) and p_reason = 'claim' then 'release' else p_reason end,
       b.resumed,
       case
         when b.resumed then pgdurable.rotate_conversation(b.base_id, b.response_id, b.attempt)
@@ -148,21 +150,5 @@ begin
       and e.attempt >= 1
       and e.type not in ('response.in_progress', 'response.resumed')
   );
-end;
-$$;
-
-create or replace function pgdurable._resumed_event(p_attempt integer, p_seq bigint, p_conversation_id text)
-returns json
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    '{"type":"response.resumed","attempt":' || p_attempt
-    || ',"from_seq":' || p_seq
-    || ',"conversation_id":' || to_json(p_conversation_id)::text
-    || '}'
-  )::json;
 end;
 $$;

@@ -97,17 +97,18 @@ create or replace function pgdurable.register_worker(
   p_pid         integer,
   p_queues      text[],
   p_concurrency integer,
-  p_version     text
+  p_version     text,
+  p_agents      text[] default '{}'
 )
 returns void
 language sql
 set search_path = ''
 as $$
   insert into pgdurable.workers as w (
-    worker_id, host, pid, queues, concurrency, version, started_at, last_seen_at
+    worker_id, host, pid, queues, concurrency, version, agents, started_at, last_seen_at
   )
   values (
-    p_worker_id, p_host, p_pid, p_queues, p_concurrency, p_version, pgdurable.now(), pgdurable.now()
+    p_worker_id, p_host, p_pid, p_queues, p_concurrency, p_version, p_agents, pgdurable.now(), pgdurable.now()
   )
   on conflict (worker_id) do update
   set last_seen_at = excluded.last_seen_at;
@@ -118,12 +119,17 @@ comment on function pgdurable.register_worker is
 
 create or replace function pgdurable.unregister_worker(p_worker_id text)
 returns void
-language sql
+language plpgsql
 set search_path = ''
 as $$
+begin
   update pgdurable.workers as w
   set stopped_at = pgdurable.now()
   where w.worker_id = p_worker_id;
+
+  delete from pgdurable.presences as p
+  where p.worker_id = p_worker_id;
+end;
 $$;
 
 comment on function pgdurable.unregister_worker is

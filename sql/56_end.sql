@@ -48,7 +48,7 @@ begin
         json_build_object('code', p_code, 'message', v_message, 'type', 'server_error')
       end,
       case when v_status = 'cancelled' then '{"reason":"cancelled"}'::json end,
-      pgdurable._closed_items(p_response_id, r.attempt)
+      pgdurable._closed_items(p_response_id)
     ),
     p_now
   from pgdurable.responses as r
@@ -74,6 +74,7 @@ set search_path = ''
 as $$
   select case p_code
     when 'max_attempts' then 'Every allowed attempt ended without a result: its worker went silent.'
+    when 'too_many_attempts' then 'The workers of far too many attempts have died or stood still.'
     when 'deadline_exceeded' then 'The response was not finished before its deadline.'
     when 'storage_refused' then 'The database refused to store what the agent answered.'
   end;
@@ -109,7 +110,7 @@ end;
 $$;
 
 /* The items that this attempt closed, as a JSON array on one line, in the order in which they were opened. */
-create or replace function pgdurable._closed_items(p_response_id text, p_attempt integer)
+create or replace function pgdurable._closed_items(p_response_id text)
 returns json
 language sql
 stable
@@ -120,6 +121,6 @@ as $$
   ), '') || ']')::json
   from pgdurable.events as e
   where e.response_id = p_response_id
-    and e.attempt = p_attempt
+    and e.seq > pgdurable._last_marker(p_response_id)
     and e.type = 'response.output_item.done';
 $$;

@@ -26,7 +26,7 @@ begin
       from pgdurable.events as i
       where i.response_id = r.response_id
         and i.type = 'response.output_item.done'
-        and i.attempt = r.attempt
+        and i.seq > case when r.attempt > 1 then pgdurable._last_marker(r.response_id) else 0 end
       order by i.seq
     ) end
   from pgdurable.responses as r
