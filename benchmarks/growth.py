@@ -77,7 +77,7 @@ def claim_p99(dsn: str, count: int) -> float:
             row = conn.execute(
                 "select pgdurable.claim_responses("
                 "p_worker_id => 'bench', p_queues => array['default'], p_limit => 1,"
-                " p_lease => interval '1 hour')"
+                " p_lease => interval '1 hour', p_agents => array['agent'])"
             ).fetchone()
             seconds.append(time.monotonic() - started)
             assert row is not None, "nothing was there to claim"

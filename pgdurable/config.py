@@ -31,9 +31,12 @@ class LongRunningSettings:
     heartbeat_interval_seconds: float = 3.0
     heartbeat_stale_threshold_seconds: float = 10.0
     """The lease: a response whose worker is silent this long goes to another one."""
-    stale_scan_interval_seconds: float = 1.0
-    """How often each worker looks for expired leases."""
-    stale_scan_jitter_fraction: float = 0.25
+    stale_scan_interval_seconds: float = 0.75
+    """How often each worker looks for workers that are gone."""
+    stale_scan_jitter_fraction: float = 0.1
+    stuck_after_seconds: float | None = None
+    """A worker that lives but renews no lease for this long is stuck, and its responses go to
+    another one; by default the lease. Doubles each time a response has met it."""
 
     concurrency: int = 64
     """How many responses one process works on at a time."""

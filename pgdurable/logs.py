@@ -35,6 +35,7 @@ class LogEvent(StrEnum):
     HANDLER_FAILED = "handler_failed"
     TASK_FAILED = "task_failed"
     LEASE_LOST = "lease_lost"
+    RESTART_DIFFERS = "restart_differs"
     RENEWAL_FAILED = "renewal_failed"
     RENEWAL_RECOVERED = "renewal_recovered"
 
@@ -142,6 +143,11 @@ class Repeated:
             return False
         self._due_at = now + REPEAT_SECONDS
         return True
+
+    @property
+    def goes_on(self) -> bool:
+        """Has it failed, and not been over since?"""
+        return self._due_at is not None
 
     def over(self) -> bool:
         """It has not failed: had it before?"""

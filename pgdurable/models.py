@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -80,16 +80,18 @@ class EnqueuedResponse(NamedTuple):
 class ClaimedResponse(WithStatus):
     """A response that this worker now owns.
 
-    `last_seq` is the number of `event`, which the claim or takeover wrote; `created_at` is in
-    seconds since 1970; `conversation_id` is the current one, `base_conversation_id` the client's.
+    `last_seq` is the number of `event`, which the claim or takeover wrote; an attempt that is
+    `restarted` has none, and goes on behind that number. `created_at` is in seconds since 1970;
+    `conversation_id` is the current one, `base_conversation_id` the client's. For `suspect_for`
+    its worker runs no more than `suspect_cap` responses in all: it may be what kills processes.
     """
 
     response_id: str
     attempt: int
     status: Status
     last_seq: int
-    event_type: str
-    event: bytes
+    event_type: str | None
+    event: bytes | None
     principal: str
     created_at: int
     conversation_id: str | None
@@ -97,7 +99,10 @@ class ClaimedResponse(WithStatus):
     request: bytes
     fields: bytes
     resumed: bool
+    restarted: bool
     deadline_at: datetime | None
+    suspect_cap: int | None
+    suspect_for: timedelta | None
 
 
 class WriteResult(NamedTuple):

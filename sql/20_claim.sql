@@ -12,7 +12,8 @@
  * Of one agent the highest priority first, then the oldest; agents in the order in which they
  * are named. One index scan per queue and agent; a row that another worker is claiming is
  * skipped, and a row is evaluated once (materialized), so no worker can get more than p_limit.
- * p_restarting are those of the agents that start over after a crash, unseen by readers.
+ * Of the agents, those in p_restarting start over after a crash, unseen by readers; those in
+ * p_keeping go on, on the same conversation; all others go on on a rotated one.
  */
 create or replace function pgdurable.claim_responses(
   p_worker_id  text,
@@ -20,7 +21,8 @@ create or replace function pgdurable.claim_responses(
   p_limit      integer,
   p_lease      interval,
   p_agents     text[] default '{}',
-  p_restarting text[] default '{}'
+  p_restarting text[] default '{}',
+  p_keeping    text[] default '{}'
 )
 returns setof pgdurable.claimed_response
 language plpgsql
@@ -57,7 +59,7 @@ begin
   if v_ids is not null then
     return query
     select b.*
-    from pgdurable._begin_attempts(v_ids, p_worker_id, p_lease, 'claim', p_restarting) as b;
+    from pgdurable._begin_attempts(v_ids, p_worker_id, p_lease, 'claim', p_restarting, p_keeping) as b;
   end if;
 end;
 $$;

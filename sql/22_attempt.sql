@@ -11,7 +11,7 @@
 /*
  * Every attempt opens with one event: response.in_progress, or response.resumed when earlier
  * attempts left events of their own; such an attempt runs on a rotated conversation, and the
- * alias commits with it. An agent in p_restarting starts over instead: no event, the same
+ * alias commits with it, unless its agent is in p_keeping. An agent in p_restarting starts over instead: no event, the same
  * conversation, and its readers see nothing but a pause.
  */
 create or replace function pgdurable._begin_attempts(
@@ -19,7 +19,8 @@ create or replace function pgdurable._begin_attempts(
   p_worker_id    text,
   p_lease        interval,
   p_reason       text,
-  p_restarting   text[]
+  p_restarting   text[],
+  p_keeping      text[]
 )
 returns setof pgdurable.claimed_response
 language plpgsql
@@ -39,7 +40,7 @@ begin
     started_at = coalesce(r.started_at, greatest(v_now, r.created_at))
   where r.response_id = any(p_response_ids);
 
-  perform pgdurable._place_attempts(p_response_ids, v_restarted, p_reason, v_now);
+  perform pgdurable._place_attempts(p_response_ids, v_restarted, p_keeping, p_reason, v_now);
 
   return query
   select o.*
@@ -77,6 +78,7 @@ $$;
 create or replace function pgdurable._place_attempts(
   p_response_ids text[],
   p_restarted    text[],
+  p_keeping      text[],
   p_reason       text,
   p_now          timestamptz
 )
@@ -105,7 +107,8 @@ begin
       case when (b.resumed or b.restarted) and p_reason = 'claim' then 'release' else p_reason end,
       b.resumed,
       case
-        when b.resumed then pgdurable.rotate_conversation(b.base_id, b.response_id, b.attempt)
+        when b.resumed and b.agent <> all(p_keeping)
+        then pgdurable.rotate_conversation(b.base_id, b.response_id, b.attempt)
         else coalesce(c.current_conversation_id, b.base_id)
       end,
       p_now
@@ -125,7 +128,9 @@ begin
     b.principal, b.conversation_id, p.conversation_id, b.response_id, p_now
   from placed as p
   join begun as b on b.response_id = p.response_id
-  where p.resumed and b.conversation_id is not null
+  where p.resumed
+    and b.agent <> all(p_keeping)
+    and b.conversation_id is not null
   order by b.principal, b.conversation_id, b.response_id desc
   on conflict (principal, base_conversation_id) do update
   set

@@ -25,6 +25,7 @@ create or replace function pgdurable.take_over_responses(
   p_lease       interval,
   p_agents      text[] default '{}',
   p_restarting  text[] default '{}',
+  p_keeping     text[] default '{}',
   p_running     text[] default '{}',
   p_stuck_after interval default null
 )
@@ -52,7 +53,7 @@ begin
         array(select i.id from unnest(v_gone) as i (id) where i.id <> all(v_ended)),
         p_limit, cardinality(p_running), p_agents, p_lease, v_now
       ),
-      p_worker_id, p_lease, 'takeover', p_restarting
+      p_worker_id, p_lease, 'takeover', p_restarting, p_keeping
     ) as b;
   end if;
 

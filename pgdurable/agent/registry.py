@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, get_args, overload
 
 from pgdurable.agent.handler import Handler, Mode
 from pgdurable.errors import ConfigurationError
 
+Recovery = Literal["prose", "session", "restart"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -42,14 +43,32 @@ class Registration:
 class Agent:
     """At most one function for each of `@stream`, `@invoke` and `@on_recovery`.
 
-    `name` is what workers and views call the agent, and its default model name.
+    `name` is what workers and views call the agent, and its default model name; processes with
+    agents of one name run each other's responses. `recovery` says how a response goes on when the
+    process that ran it has died:
+
+    - "prose": the original input and a note of what had been streamed, on a rotated conversation;
+    - "session": one note, on the same conversation: the agent's own session store has the rest;
+    - "restart": the original request again; what the handler says again is recognised, so that
+      readers see nothing but a pause, as long as it says the same;
+    - a function, as `@on_recovery` would register it.
     """
 
-    def __init__(self, name: str = "agent") -> None:
+    def __init__(
+        self, name: str = "agent", *, recovery: Recovery | Callable[..., Any] = "prose"
+    ) -> None:
+        if not callable(recovery) and recovery not in get_args(Recovery):
+            choices = ", ".join(map(repr, get_args(Recovery)))
+            raise ConfigurationError(
+                f"recovery must be one of {choices}, or a function, not {recovery!r}"
+            )
         self.name = name
+        self.recovery: Recovery = "prose" if callable(recovery) else recovery
         self.invoke = Registration(Mode.INVOKE)
         self.stream = Registration(Mode.STREAM)
         self.on_recovery = Registration(Mode.ON_RECOVERY)
+        if callable(recovery):
+            self.on_recovery(recovery)
 
     def handler_for(self, *, stream: bool) -> Handler:
         """Return the handler that serves a request; one alone serves every mode.

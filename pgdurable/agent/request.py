@@ -90,8 +90,14 @@ class Record(dict[str, Any]):
         return orjson.dumps(self.model_dump(exclude_none=exclude_none)).decode()
 
 
+class RecoveryNote(Record):
+    """An input item that tells a model what an attempt that is gone has done."""
+
+    __slots__ = ()
+
+
 class AgentRequest(Record):
-    """A request to an agent.
+    """A request to an agent; from a text, a request with that input.
 
     `input` is always a list: a string becomes one user message, and an item with a role but no
     type is a `message`. `custom_inputs` and `metadata` are plain dicts, empty where none came.
@@ -100,12 +106,43 @@ class AgentRequest(Record):
     __slots__ = ()
     _optional_fields: ClassVar[frozenset[str]] = _REQUEST_FIELDS
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
+    def __init__(self, data: Mapping[str, Any] | str) -> None:
+        if isinstance(data, str):
+            data = {"input": data}
         super().__init__({key: data[key] for key in data if key not in _PLAIN_FIELDS})
         self["input"] = [_input_item(item) for item in input_items(self.get("input"))]
         for name in _PLAIN_FIELDS:
             sent = data.get(name)
             self[name] = _plain(sent) if isinstance(sent, dict) else {}
+
+    @property
+    def messages(self) -> list[Record]:
+        """The messages of the input, without the notes that recovery has put there."""
+        return [
+            item
+            for item in self["input"]
+            if isinstance(item, Record)
+            and item.get("type") == "message"
+            and not isinstance(item, RecoveryNote)
+        ]
+
+    @property
+    def text(self) -> str:
+        """What the user said last, in whatever form; empty where the user said nothing.
+
+        The `text` parameter of the Responses API, its output format, is `request["text"]`.
+        """
+        said = [message for message in self.messages if message.get("role") == "user"]
+        return _text_of(said[-1].get("content")) if said else ""
+
+
+def _text_of(content: Any) -> str:
+    """The text of a message, whatever form its content has."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return "\n".join(text for text in texts if isinstance(text, str))
 
 
 def input_items(sent: Any) -> list[Any]:

@@ -30,7 +30,7 @@ from pgdurable.envelope.results import read_result
 from pgdurable.errors import InvalidEvent
 from pgdurable.models import NewEvent, Status, Terminal
 
-__all__ = ["Envelope", "Transform"]
+__all__ = ["Envelope", "Transform", "transformed"]
 
 Transform = Callable[[dict[str, Any], str], Any]
 
@@ -107,7 +107,7 @@ class Envelope:
         if self._size > MAX_OUTPUT_BYTES:
             raise InvalidEvent(f"the output exceeds {MAX_OUTPUT_BYTES} bytes")
         if self._transform is not None:
-            yielded = self._transformed(yielded)
+            yielded = transformed(self._transform, self._response_id, yielded)
         part = self._hot
         if part is not None:
             delta: object = None
@@ -199,13 +199,6 @@ class Envelope:
             self._hot_part = event.get(self._hot_key)
         return out
 
-    def _transformed(self, yielded: object) -> object:
-        assert self._transform is not None
-        if isinstance(yielded, str):
-            return self._transform({"type": TEXT.delta, "delta": yielded}, self._response_id)
-        event = yielded if type(yielded) is dict else as_event(yielded)
-        return self._transform(event, self._response_id)
-
     def _end(
         self, item_status: str, status: Status, error: list[NewEvent] | None = None
     ) -> tuple[list[NewEvent], Terminal]:
@@ -213,3 +206,10 @@ class Envelope:
         self._ledger.close_all(item_status, out)
         out += error or []
         return out, self._ending.terminal(self._ledger.finals, status)
+
+
+def transformed(transform: Transform, response_id: str, yielded: object) -> object:
+    """What the author's transform makes of a yielded object, which it gets as an event."""
+    if isinstance(yielded, str):
+        return transform({"type": TEXT.delta, "delta": yielded}, response_id)
+    return transform(yielded if type(yielded) is dict else as_event(yielded), response_id)

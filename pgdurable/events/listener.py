@@ -36,7 +36,8 @@ MAX_BACKOFF_SECONDS = 5.0
 class Listener:
     """Calls `on_tail(ids)` and `on_work(ids)`; None instead of ids means: look everywhere.
 
-    `notify(channel)` sends a notification by another connection.
+    `notify(channel)` sends a notification by another connection. `hold(conn)` is called on the
+    listening connection once it hears, and until it answers True; `on_lost` when it is lost.
     """
 
     def __init__(
@@ -46,9 +47,13 @@ class Listener:
         on_tail: Callable[[list[str] | None], None],
         on_work: Callable[[list[str] | None], None],
         notify: Callable[[str], Awaitable[None]],
+        hold: Callable[[AsyncConnection[Any]], Awaitable[bool]] | None = None,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._dsn = dsn
         self._notify = notify
+        self._hold = hold
+        self._on_lost = on_lost
         self._handlers = {TAIL: on_tail, WORK: on_work}
         self._check_channel = f"pgdurable_check_{secrets.token_hex(6)}"
         self._heard = 0
@@ -64,6 +69,7 @@ class Listener:
             except (psycopg.Error, errors.DatabaseUnavailable) as exc:
                 reason = exc
             if self.hearing:
+                self._on_lost()
                 delay, said = 0.05, False
                 log(logger, logging.WARNING, LogEvent.LISTENER_LOST, reason=reason)
             elif delay >= MAX_BACKOFF_SECONDS and not said:
@@ -80,7 +86,10 @@ class Listener:
             with connections.answered(conn, CHECK_SECONDS):
                 for channel in (*self._handlers, self._check_channel):
                     await conn.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+            is_held = self._hold is None
             while await self._hear_myself(conn):
+                if not is_held and self._hold is not None:
+                    is_held = await self._hold(conn)
                 if not self.hearing:
                     self.hearing = True
                     log(logger, logging.INFO, LogEvent.LISTENER_CONNECTED)

@@ -92,6 +92,8 @@ class Runtime:
                 on_tail=self.hub.news,
                 on_work=self._on_work,
                 notify=self._waker.notify,
+                hold=self._hold_presence,
+                on_lost=self._on_listener_lost,
             )
             tasks = [self._start(room) for room in self._rooms(writer)]
             try:
@@ -199,6 +201,20 @@ class Runtime:
         self.hub.deleted(response_id)
         if self.worker is not None:
             self.worker.stop_attempt(response_id, "lost")
+
+    async def _hold_presence(self, conn: queries.Conn) -> bool:
+        """On the connection that listens, which leads to Postgres itself: it has just heard."""
+        if self.worker is None:
+            return True
+        return await queries.hold_presence(
+            conn,
+            worker_id=self.worker.worker_id,
+            lease=timedelta(seconds=self.settings.heartbeat_stale_threshold_seconds),
+        )
+
+    def _on_listener_lost(self) -> None:
+        if self.worker is not None:
+            self.worker.beat()
 
     def _on_work(self, ids: list[str] | None) -> None:
         if self.worker is not None:

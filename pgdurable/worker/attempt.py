@@ -23,14 +23,19 @@ import contextlib
 import logging
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, Literal
 
 from pgdurable.agent import AgentRequest, Context, Handler, Mode, set_request_headers
-from pgdurable.envelope import Envelope
+from pgdurable.envelope import Envelope, Transform, transformed
+from pgdurable.envelope.kinds import RESUMED
+from pgdurable.envelope.part import new_event
+from pgdurable.envelope.previous import PreviousEvent
+from pgdurable.envelope.retrace import Retrace
 from pgdurable.errors import InvalidEvent, InvalidRequest, LeaseLost
 from pgdurable.events.writer import Log
 from pgdurable.logs import LogEvent, log
-from pgdurable.models import ClaimedResponse
+from pgdurable.models import ClaimedResponse, NewEvent
 from pgdurable.worker import call
 from pgdurable.worker.prepare import Preparation, parsed
 from pgdurable.worker.shared import Shared
@@ -85,16 +90,10 @@ class Attempt:
             conversation_id=claimed.conversation_id or claimed.response_id,
             base_conversation_id=claimed.base_conversation_id,
             principal=claimed.principal,
-            is_recovery=claimed.resumed,
+            is_recovery=claimed.resumed or claimed.restarted,
             read_previous_events=lambda: self._preparation.previous_events(),
         )
-        self._envelope = Envelope(
-            claimed.response_id,
-            created_at=claimed.created_at,
-            attempt=claimed.attempt,
-            fields=_fields(claimed),
-            transform=shared.transform,
-        )
+        self._envelope: Envelope | Retrace = _envelope(claimed, shared.transform)
         self._preparation = Preparation(shared, claimed, self._context)
         self._on_ended = on_ended
         self._state = State.RUNNING
@@ -175,8 +174,10 @@ class Attempt:
         }
 
     async def _produce(self) -> None:
-        if self._claimed.resumed:
+        if self._claimed.resumed and isinstance(self._envelope, Envelope):
             self._log.append(self._envelope.resume(await self._preparation.previous()))
+        elif self._claimed.restarted:
+            self._envelope = self._retrace(await self._preparation.previous())
         request = AgentRequest(await self._preparation.request())
         self._preparation.forget()
         handler = self._shared.agent.handler_for(stream=request.get("stream") is True)
@@ -187,6 +188,27 @@ class Attempt:
             value = await call.for_result(handler, request, self._context)
             self._log.append(self._envelope.result(value))
         self._envelope.annotate(**self._context.annotations())
+
+    def _retrace(self, previous: list[PreviousEvent]) -> Retrace:
+        claimed, transform = self._claimed, self._shared.transform
+        return Retrace(
+            partial(_envelope, claimed),
+            previous,
+            marker=self._marker,
+            transform=transform and partial(transformed, transform, claimed.response_id),
+        )
+
+    def _marker(self) -> NewEvent:
+        """What tells readers that this attempt says something else than they have seen."""
+        log(logger, logging.INFO, LogEvent.RESTART_DIFFERS, **self._named)
+        return new_event(
+            RESUMED,
+            {
+                "attempt": self.attempt,
+                "from_seq": self._log.last_seq + 1,
+                "conversation_id": self._context.conversation_id,
+            },
+        )
 
     async def _stream(self, handler: Handler, request: AgentRequest) -> None:
         feed, append, writer = self._envelope.feed, self._log.append, self._shared.writer
@@ -268,6 +290,16 @@ class Attempt:
         if self._state is State.STOPPING:
             log(logger, logging.WARNING, LogEvent.ATTEMPT_ABANDONED, **self._named)
             self._abandoning = asyncio.ensure_future(self._end(None))
+
+
+def _envelope(claimed: ClaimedResponse, transform: Transform | None = None) -> Envelope:
+    return Envelope(
+        claimed.response_id,
+        created_at=claimed.created_at,
+        attempt=claimed.attempt,
+        fields=_fields(claimed),
+        transform=transform,
+    )
 
 
 def _fields(claimed: ClaimedResponse) -> dict[str, Any]:

@@ -29,8 +29,6 @@ logger = logging.getLogger(__name__)
 BUSY_RETRY_SECONDS = 0.2
 # How long a beat may take at the least, however short the interval is.
 MIN_ANSWER_SECONDS = 1.0
-# With nothing to renew, a beat only says that the worker is there.
-IDLE_BEATS = 4
 
 
 class Heartbeat:
@@ -58,6 +56,9 @@ class Heartbeat:
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._at_once = False
+        # With nothing to renew, a beat only says that the worker is there.
+        self._idle_beats = max(1, int(lease / interval * 0.7))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._conn: Connection[Any] | None = None
         self._failing = Repeated()
@@ -92,6 +93,17 @@ class Heartbeat:
             self._asked[response_id] = attempt
         self._wake.set()
 
+    def beat(self) -> None:
+        """Renew all leases now."""
+        with self._lock:
+            self._at_once = True
+        self._wake.set()
+
+    @property
+    def is_failing(self) -> bool:
+        """Did the last renewal fail?"""
+        return self._failing.goes_on
+
     def _beat(self) -> None:
         beats = 0
         next_beat = time.monotonic() + self._interval
@@ -101,10 +113,11 @@ class Heartbeat:
             with self._lock:
                 attempts, asked = dict(self._attempts), self._asked
                 self._asked = {}
-            if time.monotonic() >= next_beat:
+                at_once, self._at_once = self._at_once, False
+            if at_once or time.monotonic() >= next_beat:
                 next_beat = time.monotonic() + self._interval
                 beats += 1
-                if attempts or beats % IDLE_BEATS == 0:
+                if at_once or attempts or beats % self._idle_beats == 0:
                     self._renew(attempts)
             elif asked and not self._stopping.is_set():
                 self._renew(asked)

@@ -13,7 +13,6 @@ import os
 import random
 import secrets
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from importlib.metadata import version
@@ -28,7 +27,9 @@ from pgdurable.logs import LogEvent, log
 from pgdurable.models import ClaimedResponse, NewEvent
 from pgdurable.worker.attempt import Attempt
 from pgdurable.worker.lease import Heartbeat
+from pgdurable.worker.scan import Scan
 from pgdurable.worker.shared import Shared
+from pgdurable.worker.suspects import Suspects
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,15 @@ class Worker:
         self._claiming = asyncio.Lock()
         self._backlog = False
         self._stopping = False
-        self._blind_since: float | None = None
-        self._scan_from = 0.0
+        self._suspects = Suspects(self._work.set)
+        self._claimant = queries.Claimant(
+            worker_id=shared.worker_id,
+            queues=[self._settings.queue],
+            lease=self._lease,
+            agents=[shared.agent.name],
+            restarting=[shared.agent.name] if shared.agent.recovery == "restart" else [],
+            keeping=[shared.agent.name] if shared.agent.recovery == "session" else [],
+        )
         self._heartbeat = Heartbeat(
             dsn,
             worker_id=shared.worker_id,
@@ -66,11 +74,29 @@ class Worker:
             lease=self._lease,
             on_stop=self._on_stop,
         )
+        self._scan = Scan(
+            self._claimant,
+            self._settings,
+            self._claims,
+            introduce=self._introduce,
+            beat=self._heartbeat.beat,
+        )
         self.listening: Callable[[], bool] = lambda: False
 
     @property
     def free_slots(self) -> int:
-        return 0 if self._stopping else self._settings.concurrency - len(self._attempts)
+        """How many responses may be claimed; none while leases cannot be renewed."""
+        if self._stopping or self._heartbeat.is_failing:
+            return 0
+        return min(self._settings.concurrency, self._suspects.cap) - len(self._attempts)
+
+    @property
+    def worker_id(self) -> str:
+        return self._shared.worker_id
+
+    def beat(self) -> None:
+        """Renew all leases now: others may be wondering whether this process lives."""
+        self._heartbeat.beat()
 
     def on_work(self, ids: list[str] | None) -> None:
         """There may be something to claim, or one of ours was asked to stop."""
@@ -94,10 +120,12 @@ class Worker:
         """Claim and take over until cancelled; `stop` before that to lose nothing."""
         self._heartbeat.start()
         try:
+            await self._forever(self._register, None)
+            # What a predecessor has left comes before what is new.
+            await self._forever(self._take_over, None)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._forever(self._register, None))
                 group.create_task(self._forever(self._claim, self._wait_for_work))
-                group.create_task(self._forever(self._take_over, self._wait_for_scan))
+                group.create_task(self._forever(self._take_over, self._scan.wait))
         finally:
             if not self._stopping:  # `stop` still needs it
                 await self._claims.close()
@@ -204,11 +232,6 @@ class Worker:
             async with asyncio.timeout(backstop):
                 await self._work.wait()
 
-    async def _wait_for_scan(self) -> None:
-        interval = self._settings.stale_scan_interval_seconds
-        fraction = self._settings.stale_scan_jitter_fraction
-        await asyncio.sleep(interval * random.uniform(1 - fraction, 1))
-
     async def _register(self) -> None:
         await self._introduce()
         log(logger, logging.INFO, LogEvent.WORKER_STARTED, worker_id=self._shared.worker_id)
@@ -222,6 +245,7 @@ class Worker:
             queues=[self._settings.queue],
             concurrency=self._settings.concurrency,
             version=version("pgdurable"),
+            agents=self._claimant.agents,
         )
 
     async def _claim(self) -> None:
@@ -232,11 +256,7 @@ class Worker:
                 if (limit := min(self.free_slots, MAX_CLAIM)) <= 0:
                     return
                 claimed = await queries.claim_responses(
-                    await self._claims.get(),
-                    worker_id=self._shared.worker_id,
-                    queues=[self._settings.queue],
-                    limit=limit,
-                    lease=self._lease,
+                    await self._claims.get(), self._claimant, limit=limit
                 )
                 self._begin(claimed, LogEvent.RESPONSE_CLAIMED)
             self._backlog = len(claimed) == limit
@@ -245,34 +265,12 @@ class Worker:
                 self._waker.work([claimed[-1].response_id])
 
     async def _take_over(self) -> None:
-        await self._look_after_outage()
-        if self.free_slots <= 0 or time.monotonic() < self._scan_from:
-            return
         async with self._claiming:
-            asked_at = time.monotonic()
-            try:
-                claimed = await queries.take_over_responses(
-                    await self._claims.get(),
-                    worker_id=self._shared.worker_id,
-                    queues=[self._settings.queue],
-                    limit=self.free_slots,
-                    lease=self._lease,
-                )
-            except Exception:
-                self._blind_since = asked_at
-                raise
-            self._begin(claimed, LogEvent.RESPONSE_TAKEN_OVER)
-
-    async def _look_after_outage(self) -> None:
-        """When the database was away for so long that the leases of the living have run out too,
-        give their heartbeats the time of one lease before taking anything over."""
-        if self._blind_since is None:
-            return
-        await self._introduce()
-        back_at = time.monotonic()
-        if back_at - self._blind_since > self._lease.total_seconds() / 2:
-            self._scan_from = back_at + self._lease.total_seconds()
-        self._blind_since = None
+            if self.free_slots <= 0:
+                await self._scan.pass_over()
+            elif await self._scan.is_due(self._attempts.keys()):
+                claimed = await self._scan.take_over(self._attempts.keys(), limit=self.free_slots)
+                self._begin(claimed, LogEvent.RESPONSE_TAKEN_OVER)
 
     def _begin(self, claimed: list[ClaimedResponse], event: LogEvent) -> None:
         for response in claimed:
@@ -300,18 +298,17 @@ class Worker:
     def _start(self, claimed: ClaimedResponse) -> None:
         response_id = claimed.response_id
         if (stale := self._attempts.get(response_id)) is not None:
-            stale.stop("lost")  # we took it over from ourselves: our heartbeat had failed
+            stale.stop("lost")  # another worker had it meanwhile
+        if claimed.suspect_cap is not None and claimed.suspect_for is not None:
+            self._suspects.add(response_id, claimed.suspect_cap, claimed.suspect_for)
         attempt = Attempt(self._shared, claimed, self._ended)
         self._attempts[response_id] = attempt
         self._heartbeat.keep(response_id, attempt.attempt)
         hub = self._shared.hub
         hub.own(response_id)
-        hub.publish(
-            response_id,
-            claimed.attempt,
-            claimed.last_seq,
-            [NewEvent(claimed.event_type, None, claimed.event)],
-        )
+        if claimed.event_type is not None and claimed.event is not None:
+            opening = NewEvent(claimed.event_type, None, claimed.event)
+            hub.publish(response_id, claimed.attempt, claimed.last_seq, [opening])
         task = asyncio.create_task(attempt.run())
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._done(done, attempt))
@@ -321,6 +318,7 @@ class Worker:
         self._heartbeat.drop(attempt.response_id, attempt.attempt)
         if self._attempts.get(attempt.response_id) is attempt:
             del self._attempts[attempt.response_id]
+            self._suspects.clear(attempt.response_id)
             self._shared.hub.disown(attempt.response_id)
             self._shared.headers.pop(attempt.response_id, None)
         if self._backlog:

@@ -16,7 +16,7 @@ from pgdurable.logs import LogEvent, log
 from pgdurable.models import ClaimedResponse
 from pgdurable.requests import chain, check_input, with_conversation
 from pgdurable.worker import call
-from pgdurable.worker.recovery import resumed_request
+from pgdurable.worker.recovery import resumed_request, session_request
 from pgdurable.worker.shared import Shared
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ class Preparation:
     async def _resumed(self, request: dict[str, Any]) -> dict[str, Any]:
         conversation_id = self._context.conversation_id
         recover = self._shared.agent.on_recovery.handler
+        if self._shared.agent.recovery == "session":
+            return session_request(request, conversation_id=conversation_id)
         if recover is None:
             return resumed_request(
                 request,

@@ -125,7 +125,7 @@ def test_cancel_reaches_the_worker_that_runs_it(dsn: str, db: Connection) -> Non
 
 def test_cancel_says_so_when_the_worker_has_gone_silent(dsn: str, db: Connection) -> None:
     response_id = enqueue(db)
-    claim = "select pgdurable.claim_responses('gone', array['default'], 1, interval '0')"
+    claim = "select pgdurable.claim_responses('gone', '{default}', 1, '0', '{agent}')"
     db.execute(claim)
     assert "its worker has gone silent" in said("cancel", response_id, dsn=dsn)[0]
     assert overview(db, response_id, "cancel_requested")

@@ -38,7 +38,7 @@ def thief(dsn: str) -> Iterator[None]:
                 stolen.extend(
                     conn.execute(
                         "select response_id from pgdurable.take_over_responses("
-                        "'thief', array['default'], 10, interval '10 s')"
+                        "'thief', array['default'], 10, interval '10 s', array['agent'])"
                     ).fetchall()
                 )
 

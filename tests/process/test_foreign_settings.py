@@ -156,9 +156,7 @@ def _orphan(dsn: str) -> str:
         row = conn.execute(
             "select pgdurable.enqueue_response(json_build_object('input', 'lost'))"
         ).fetchone()
-        conn.execute(
-            "select pgdurable.claim_responses('gone', '{default}', 1, interval '1 millisecond')"
-        )
+        conn.execute("select pgdurable.claim_responses('gone', '{default}', 1, '1 ms', '{agent}')")
     assert row is not None
     return str(row[0])
 

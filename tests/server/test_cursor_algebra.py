@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from pgdurable.database import queries
 from pgdurable.database.queries import Append, Finish
 from pgdurable.models import NewEvent, Status, Terminal
+from tests.support.engine import claimant
 from tests.support.inside import Inside, inside
 
 EXPIRED = timedelta(0)
@@ -133,9 +134,7 @@ class Story:
                 assert frames == expected[cursor + 1 :][: len(frames)]
 
     async def claim(self, how: Any) -> None:
-        (claimed,) = await how(
-            self._conn, worker_id="w", queues=["default"], limit=1, lease=EXPIRED
-        )
+        (claimed,) = await how(self._conn, claimant("w", lease=EXPIRED), limit=1)
         assert claimed.response_id == self.response_id and claimed.attempt == self._attempt + 1
         self._attempt, self._last = claimed.attempt, claimed.last_seq
         await self._wake()

@@ -112,4 +112,5 @@ async def test_a_request_with_a_nul_is_claimed_like_any_other(db: Conn) -> None:
     body = rb'{"input":"a\u0000b","n":1e100000}'
     held = await start(db, request=body, fields=body)
     assert held.request == body
+    assert held.event is not None
     assert rb"\u0000" in held.event and b"1e100000" in held.event

@@ -37,7 +37,14 @@ def beat(conn: psycopg.Connection[tuple[object, ...]], **attempts: int) -> dict[
 
 async def register(db: Conn, worker: str = "a") -> None:
     await queries.register_worker(
-        db, worker_id=worker, host="h", pid=7, queues=["q"], concurrency=3, version="0"
+        db,
+        worker_id=worker,
+        host="h",
+        pid=7,
+        queues=["q"],
+        concurrency=3,
+        version="0",
+        agents=["agent"],
     )
 
 

@@ -60,7 +60,14 @@ async def test_the_depth_of_each_queue(db: Conn, clock: Clock) -> None:
 
 async def test_the_stuck_ones_and_where_their_worker_was(db: Conn, clock: Clock) -> None:
     await queries.register_worker(
-        db, worker_id="a", host="host-1", pid=42, queues=["default"], concurrency=4, version="1"
+        db,
+        worker_id="a",
+        host="host-1",
+        pid=42,
+        queues=["default"],
+        concurrency=4,
+        version="1",
+        agents=["agent"],
     )
     held = await start(db)
     assert await rows(db, "select * from pgdurable.expired_leases") == []
@@ -78,7 +85,14 @@ async def test_the_stuck_ones_and_where_their_worker_was(db: Conn, clock: Clock)
 async def test_every_worker_and_what_it_holds(db: Conn, clock: Clock) -> None:
     for worker in ("a", "idle"):
         await queries.register_worker(
-            db, worker_id=worker, host="h", pid=1, queues=["q"], concurrency=4, version="1"
+            db,
+            worker_id=worker,
+            host="h",
+            pid=1,
+            queues=["q"],
+            concurrency=4,
+            version="1",
+            agents=["agent"],
         )
     await start(db)
     await start(db)

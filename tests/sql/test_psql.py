@@ -72,7 +72,14 @@ async def test_a_person_finds_the_stuck_response_and_its_worker_and_cancels_it(
     dsn: str, db: Conn, clock: Clock
 ) -> None:
     await queries.register_worker(
-        db, worker_id="w-1", host="host-1", pid=42, queues=["default"], concurrency=1, version="0"
+        db,
+        worker_id="w-1",
+        host="host-1",
+        pid=42,
+        queues=["default"],
+        concurrency=1,
+        version="0",
+        agents=["agent"],
     )
     response_id = psql(dsn, """select pgdurable.enqueue_response('{"input":"hi"}');""")
     await claim(db, "w-1")
@@ -84,7 +91,7 @@ async def test_a_person_finds_the_stuck_response_and_its_worker_and_cancels_it(
     ended = psql(
         dsn,
         "select count(*) from pgdurable.take_over_responses('me', array['default'], 9,"
-        " interval '10 seconds');",
+        " interval '10 seconds', array['agent']);",
     )
     assert ended == "0"
     assert (await state(db, response_id))["status"] == "cancelled"

@@ -298,8 +298,13 @@ async def test_a_claim_looks_at_as_many_rows_as_it_takes(
     for limit in (1, 20):
         with watched(session) as plans:
             assert len(await claim(session, limit=limit)) == limit
-        check("claim_responses", plans, also(responses={"responses_claimable_idx"}), 9 * limit)
-        assert "responses_claimable_idx" in plans.indexes("responses")
+        check(
+            "claim_responses",
+            plans,
+            also(responses={"responses_claimable_by_agent_idx"}),
+            9 * limit,
+        )
+        assert "responses_claimable_by_agent_idx" in plans.indexes("responses")
 
 
 async def test_without_enable_seqscan_off_a_claim_reads_every_request(

@@ -138,7 +138,14 @@ async def test_what_was_not_to_be_stored_goes_with_all_else_where_that_is_sooner
 
 async def worker(db: Conn, name: str) -> None:
     await queries.register_worker(
-        db, worker_id=name, host="h", pid=1, queues=["default"], concurrency=1, version="0"
+        db,
+        worker_id=name,
+        host="h",
+        pid=1,
+        queues=["default"],
+        concurrency=1,
+        version="0",
+        agents=["agent"],
     )
 
 

@@ -83,7 +83,14 @@ async def test_the_runtime_can_do_all_it_does(runtime: Conn, server_dsn: str) ->
     theirs = make_conninfo(server_dsn, user="pgdurable_runtime")
     assert schema.check(theirs).fit is schema.Fit.CURRENT
     await queries.register_worker(
-        runtime, worker_id="a", host="h", pid=1, queues=["default"], concurrency=1, version="0"
+        runtime,
+        worker_id="a",
+        host="h",
+        pid=1,
+        queues=["default"],
+        concurrency=1,
+        version="0",
+        agents=["agent"],
     )
     held = await start(runtime, key="k", conversation="c")
     await append(runtime, held, delta())

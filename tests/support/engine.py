@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from pgdurable.database import queries
-from pgdurable.database.queries import Append, Finish, NewResponse
+from pgdurable.database.queries import Append, Claimant, Finish, NewResponse
 from pgdurable.models import (
     ClaimedResponse,
     EnqueuedResponse,
@@ -115,6 +115,7 @@ async def enqueue_all(
     responses: Sequence[NewResponse],
     *,
     queue: str = "default",
+    agent: str = "agent",
     max_attempts: int = 3,
     deadline: timedelta | None = None,
 ) -> list[EnqueuedResponse]:
@@ -122,7 +123,7 @@ async def enqueue_all(
         conn,
         responses,
         queue=queue,
-        agent="agent",
+        agent=agent,
         max_attempts=max_attempts,
         deadline=deadline,
     )
@@ -132,6 +133,7 @@ async def enqueue(
     conn: Conn,
     *,
     queue: str = "default",
+    agent: str = "agent",
     max_attempts: int = 3,
     deadline: timedelta | None = None,
     **columns: Any,
@@ -141,18 +143,35 @@ async def enqueue(
         conn,
         [await new_response(conn, **columns)],
         queue=queue,
+        agent=agent,
         max_attempts=max_attempts,
         deadline=deadline,
     )
     return enqueued.response_id
 
 
-async def claim(
-    conn: Conn, worker: str = "a", *, limit: int = 100, queues: list[str] = QUEUES
-) -> list[ClaimedResponse]:
-    return await queries.claim_responses(
-        conn, worker_id=worker, queues=queues, limit=limit, lease=LEASE
+def claimant(
+    worker: str = "a",
+    *,
+    queues: list[str] = QUEUES,
+    agents: Sequence[str] = ("agent",),
+    recovery: str = "prose",
+    lease: timedelta = LEASE,
+) -> Claimant:
+    return Claimant(
+        worker_id=worker,
+        queues=queues,
+        lease=lease,
+        agents=list(agents),
+        restarting=list(agents) if recovery == "restart" else [],
+        keeping=list(agents) if recovery == "session" else [],
     )
+
+
+async def claim(
+    conn: Conn, worker: str = "a", *, limit: int = 100, **claims: Any
+) -> list[ClaimedResponse]:
+    return await queries.claim_responses(conn, claimant(worker, **claims), limit=limit)
 
 
 async def start(conn: Conn, worker: str = "a", **columns: Any) -> ClaimedResponse:
@@ -163,10 +182,15 @@ async def start(conn: Conn, worker: str = "a", **columns: Any) -> ClaimedRespons
 
 
 async def take_over(
-    conn: Conn, worker: str = "b", *, limit: int = 100, queues: list[str] = QUEUES
+    conn: Conn,
+    worker: str = "b",
+    *,
+    limit: int = 100,
+    running: Sequence[str] = (),
+    **claims: Any,
 ) -> list[ClaimedResponse]:
     return await queries.take_over_responses(
-        conn, worker_id=worker, queues=queues, limit=limit, lease=LEASE
+        conn, claimant(worker, **claims), limit=limit, running=running
     )
 
 

@@ -4,6 +4,13 @@ Each takes a connection and keyword arguments, and answers with frozen dataclass
 (SQLSTATE class PD) arrives as its class in errors.py; anything else as psycopg raised it.
 """
 
+from pgdurable.database.queries.claiming import (
+    Claimant,
+    claim_responses,
+    hold_presence,
+    take_over_responses,
+    takeover_due,
+)
 from pgdurable.database.queries.inspecting import (
     AttemptRecord,
     ResponseOverview,
@@ -46,19 +53,18 @@ from pgdurable.database.queries.writing import (
     NewResponse,
     append_and_finish,
     append_events,
-    claim_responses,
     enqueue_response,
     enqueue_responses,
     finish_responses,
     heartbeat,
     held_responses,
     release_responses,
-    take_over_responses,
 )
 
 __all__ = [
     "Append",
     "AttemptRecord",
+    "Claimant",
     "Conn",
     "Finish",
     "NewResponse",
@@ -80,6 +86,7 @@ __all__ = [
     "get_response",
     "heartbeat",
     "held_responses",
+    "hold_presence",
     "list_responses",
     "notify",
     "oldest_wait",
@@ -95,6 +102,7 @@ __all__ = [
     "response_overviews",
     "retry_response",
     "take_over_responses",
+    "takeover_due",
     "unknown_references",
     "unregister_worker",
     "upsert_conversation_alias",

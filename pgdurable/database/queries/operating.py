@@ -119,6 +119,7 @@ async def register_worker(
     queues: list[str],
     concurrency: int,
     version: str,
+    agents: list[str],
 ) -> None:
     """Tell people that this worker process has started."""
     await fetch_values(
@@ -130,7 +131,8 @@ async def register_worker(
           p_pid         => %(pid)s,
           p_queues      => %(queues)s,
           p_concurrency => %(concurrency)s,
-          p_version     => %(version)s
+          p_version     => %(version)s,
+          p_agents      => %(agents)s::text[]
         )
         """,
         worker_id=worker_id,
@@ -139,6 +141,7 @@ async def register_worker(
         queues=queues,
         concurrency=concurrency,
         version=version,
+        agents=agents,
     )
 
 

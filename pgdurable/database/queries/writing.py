@@ -12,7 +12,6 @@ from psycopg.rows import class_row
 
 from pgdurable.database.queries.rows import Conn, array_literal, fetch, fetch_values, milliseconds
 from pgdurable.models import (
-    ClaimedResponse,
     EnqueuedResponse,
     LeaseResult,
     NewEvent,
@@ -146,48 +145,6 @@ async def enqueue_response(
         idempotency_key=idempotency_key,
     )
     return str(response_id)
-
-
-_CLAIM = """
-select * from pgdurable.{}(
-  p_worker_id => %(worker_id)s,
-  p_queues    => %(queues)s,
-  p_limit     => %(limit)s::integer,
-  p_lease     => %(lease)s
-)
-"""
-_CLAIM_RESPONSES = _CLAIM.format("claim_responses")
-_TAKE_OVER_RESPONSES = _CLAIM.format("take_over_responses")
-
-
-async def claim_responses(
-    conn: Conn, *, worker_id: str, queues: list[str], limit: int, lease: timedelta
-) -> list[ClaimedResponse]:
-    """Take the lease on up to `limit` queued responses."""
-    return await fetch(
-        conn,
-        ClaimedResponse,
-        _CLAIM_RESPONSES,
-        worker_id=worker_id,
-        queues=queues,
-        limit=limit,
-        lease=lease,
-    )
-
-
-async def take_over_responses(
-    conn: Conn, *, worker_id: str, queues: list[str], limit: int, lease: timedelta
-) -> list[ClaimedResponse]:
-    """Take over up to `limit` responses with an expired lease; those past their budget end."""
-    return await fetch(
-        conn,
-        ClaimedResponse,
-        _TAKE_OVER_RESPONSES,
-        worker_id=worker_id,
-        queues=queues,
-        limit=limit,
-        lease=lease,
-    )
 
 
 _HEARTBEAT = """

@@ -5,6 +5,7 @@ from pgdurable.worker.recovery.policy import (
     DEFAULT_MAX_BYTES,
     recovery_message,
     resumed_request,
+    session_request,
 )
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "fold_events",
     "recovery_message",
     "resumed_request",
+    "session_request",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pgdurable.agent.request import input_items
+from pgdurable.agent.request import RecoveryNote, input_items
 from pgdurable.envelope.previous import PreviousEvent
 from pgdurable.requests.anchor import with_conversation
 from pgdurable.worker.recovery.fit import fit
@@ -29,6 +29,12 @@ finish the request; don't start over.
 Events:
 """
 
+_SESSION_TEXT = """\
+[RECOVERY] The process was interrupted while you were working on the last request of this \
+conversation. What you had done until then is in the conversation. A tool call without its output \
+may or may not have been executed, so check before you repeat it. Go on from there and finish the \
+request; don't start over."""
+
 
 def recovery_message(
     events: Iterable[PreviousEvent], max_bytes: int = DEFAULT_MAX_BYTES
@@ -40,7 +46,17 @@ def recovery_message(
     enough the oldest entries go. Both leave a mark.
     """
     log = fit(fold_events(events), max_bytes - len(_TEXT.encode()))
-    return {"type": "message", "role": "user", "content": _TEXT + log.decode()}
+    return RecoveryNote({"type": "message", "role": "user", "content": _TEXT + log.decode()})
+
+
+def session_request(request: Mapping[str, Any], *, conversation_id: str) -> dict[str, Any]:
+    """Return the request for the next attempt of an agent whose own session has the rest: one note.
+
+    Everything but the input is the client's; `conversation_id` is the one that the lost attempt
+    had.
+    """
+    note = RecoveryNote({"type": "message", "role": "user", "content": _SESSION_TEXT})
+    return {**with_conversation(request, conversation_id), "input": [note]}
 
 
 def resumed_request(

@@ -1,0 +1,105 @@
+"""When to look for responses whose worker is gone, and when to judge nobody.
+
+About once a second the database is asked whether something is due; it may answer that something
+will be in a moment. Whoever has just been frozen, or cut off from the database, sees leases that
+have run out for the same reason: it renews its own first, and gives others the time of one lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection
+from datetime import timedelta
+
+from pgdurable.config import LongRunningSettings
+from pgdurable.database import connections, queries
+from pgdurable.database.queries import Claimant
+from pgdurable.models import ClaimedResponse
+
+# Counts the time for which the machine was suspended, too, where there is such a clock.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def _now() -> float:
+    return time.clock_gettime(_CLOCK)
+
+
+class Scan:
+    """Takes over what is due, for one worker.
+
+    `introduce` registers the worker anew, after an outage; `beat` renews its leases at once.
+    """
+
+    def __init__(
+        self,
+        claimant: Claimant,
+        settings: LongRunningSettings,
+        claims: connections.OwnConnection,
+        *,
+        introduce: Callable[[], Awaitable[None]],
+        beat: Callable[[], None],
+    ) -> None:
+        self._claimant = claimant
+        self._settings = settings
+        self._claims = claims
+        self._introduce = introduce
+        self._beat = beat
+        self._lease = claimant.lease.total_seconds()
+        self._stuck_after = timedelta(seconds=settings.stuck_after_seconds or self._lease)
+        self._looked_at: float | None = None
+        self._judge_from = 0.0
+        self._due_in: float | None = None
+
+    async def wait(self) -> None:
+        """Until the next look: a whole interval, or as long as the database said."""
+        interval = self._settings.stale_scan_interval_seconds
+        fraction = self._settings.stale_scan_jitter_fraction
+        pause = interval * random.uniform(1 - fraction, 1)
+        await asyncio.sleep(pause if self._due_in is None else min(pause, max(self._due_in, 0.02)))
+
+    async def is_due(self, running: Collection[str]) -> bool:
+        """Is there something to take over now?"""
+        await self._mind_a_gap()
+        self._due_in = None
+        if _now() < self._judge_from:
+            return False
+        due = await queries.takeover_due(
+            await self._claims.get(),
+            self._claimant,
+            running=running,
+            stuck_after=self._stuck_after,
+        )
+        self._looked_at = _now()
+        if due is None:
+            return False
+        self._due_in = due.total_seconds()
+        return self._due_in <= 0
+
+    async def take_over(self, running: Collection[str], *, limit: int) -> list[ClaimedResponse]:
+        """What may be taken over now."""
+        self._due_in = None
+        return await queries.take_over_responses(
+            await self._claims.get(),
+            self._claimant,
+            limit=limit,
+            running=running,
+            stuck_after=self._stuck_after,
+        )
+
+    async def pass_over(self) -> None:
+        """No look this time: the worker could take nothing."""
+        await self._mind_a_gap()
+        self._looked_at = _now()
+
+    async def _mind_a_gap(self) -> None:
+        """After one in which leases may have run out, the living come first."""
+        if self._looked_at is None:
+            return
+        gap = _now() - self._looked_at
+        if gap > self._settings.stale_scan_interval_seconds + self._lease / 2:
+            self._beat()
+            await self._introduce()
+            self._looked_at = _now()
+            self._judge_from = _now() + self._lease
