@@ -19,7 +19,7 @@ create table pgdurable.responses (
   response_id         text collate "C" not null,
   principal           text collate "C" not null default '',
   queue               text collate "C" not null default 'default',
-  agent               text not null default 'agent',
+  agent               text collate "C" not null default 'agent',
   status              text not null default 'queued',
   attempt             integer not null default 0,
   failed_attempts     integer not null default 0,

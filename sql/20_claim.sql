@@ -74,5 +74,5 @@ language sql
 immutable
 set search_path = ''
 as $$
-  select case when p_agents <> '{}' then p_agents || '' else '{}' end;
+  select case when p_agents <> '{}' then array_append(p_agents, '') else '{}' end;
 $$;

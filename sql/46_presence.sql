@@ -51,6 +51,9 @@ begin
     return false;
   end if;
 
+  delete from pgdurable.presences as p
+  where p.absent_since < pgdurable.now() - interval '1 hour';
+
   insert into pgdurable.presences as p (worker_id, lease, server_started_at)
   values (p_worker_id, p_lease, pg_catalog.pg_postmaster_start_time())
   on conflict (worker_id) do update

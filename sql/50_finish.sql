@@ -117,7 +117,7 @@ begin
   ),
   ended as (
     update pgdurable.attempts as a
-    set ended_at = greatest(p_now, a.started_at), outcome = f.status
+    set ended_at = greatest(p_now, a.started_at), outcome = f.status, company = null
     from finished as f
     where a.response_id = f.response_id
       and a.attempt = f.attempt

@@ -46,7 +46,7 @@ begin
   ),
   ended as (
     update pgdurable.attempts as a
-    set ended_at = greatest(v_now, a.started_at), outcome = 'released'
+    set ended_at = greatest(v_now, a.started_at), outcome = 'released', company = null
     from released as r
     where a.response_id = r.response_id
       and a.attempt = r.attempt

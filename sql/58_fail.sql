@@ -37,7 +37,7 @@ begin
   v_now := pgdurable.now();
 
   update pgdurable.attempts as a
-  set ended_at = greatest(v_now, a.started_at), outcome = 'failed'
+  set ended_at = greatest(v_now, a.started_at), outcome = 'failed', company = null
   where a.response_id = p_response_id
     and a.attempt = p_attempt;
 

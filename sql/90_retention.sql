@@ -87,9 +87,6 @@ as $$
   delete from pgdurable.workers as w
   using old as o
   where w.worker_id = o.worker_id;
-
-  delete from pgdurable.presences as p
-  where p.absent_since < p_last_seen_before;
 $$;
 
 /*

@@ -5,6 +5,8 @@
  * What a person had enqueued without naming an agent stays claimable by every worker, as it was.
  * Workers of the release before finish what they have, and claim nothing more.
  */
+alter table pgdurable.responses alter column agent type text collate "C";
+
 update pgdurable.responses as r
 set agent = ''
 where r.agent = 'agent'

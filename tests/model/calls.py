@@ -92,8 +92,6 @@ def as_begun(response: Response) -> tuple[Any, ...]:
     )
 
 
-def times(expired: Sequence[Response], overdue: Sequence[Response]) -> list[list[datetime]]:
-    """What a takeover goes by: leases of the ones, deadlines of the others, in order."""
-    leases = [r.lease_expires_at for r in expired if r.lease_expires_at is not None]
-    deadlines = [r.deadline_at for r in overdue if r.deadline_at is not None]
-    return [sorted(leases), sorted(deadlines)]
+def times(overdue: Sequence[Response]) -> list[datetime]:
+    """The deadlines that a takeover goes by, in order."""
+    return sorted([r.deadline_at for r in overdue if r.deadline_at is not None])

@@ -181,16 +181,13 @@ class EngineMachine(RuleBasedStateMachine):
     def wait_and_take_over(self, worker: str, limit: int, seconds: int) -> None:
         self.advance(seconds)
         self.called = "take_over_responses"
-        expired, overdue = self.model.expired(), self.model.overdue()
-        due = times(expired, overdue)
+        overdue = self.model.overdue()
+        due = times(overdue)
         taken = self.db.call(take_over(self.db.conn, worker, limit=limit))
-        chosen = {claimed.response_id for claimed in taken}
-        chosen |= self.db.finished([r.response_id for r in expired + overdue])
-        assert times(
-            [r for r in expired if r.response_id in chosen],
-            [r for r in overdue if r.response_id in chosen],
-        ) == [longest[:limit] for longest in due]
-        changed = [r for r in self.model.take_over(worker, chosen) if not r.status.is_terminal]
+        ended = self.db.finished([r.response_id for r in overdue])
+        chosen = [r for r in overdue if r.response_id in ended]
+        assert times(chosen) == due[:limit]
+        changed = self.model.take_over(worker, limit, ended)
         assert sorted(map(repr, map(as_claimed, taken))) == sorted(
             map(repr, map(as_begun, changed))
         )

@@ -25,6 +25,9 @@ ADDED, DONE = "response.output_item.added", "response.output_item.done"
 OPENINGS = ("response.in_progress", "response.resumed")
 
 
+NO_CAP = 1 << 31
+
+
 @dataclass
 class Response:
     """One response. Its attempts and its log are lists, so their numbers cannot have gaps."""
@@ -44,6 +47,8 @@ class Response:
     attempts: list[Attempt] = field(default_factory=list)
     log: list[Logged] = field(default_factory=lambda: [Logged(0, 0, "response.created")])
     open_items: list[str] = field(default_factory=list)
+    began_at: datetime | None = None
+    given_up_at: datetime | None = None
 
     @property
     def attempt(self) -> int:
@@ -91,11 +96,31 @@ class Response:
             self.open_items.remove(event.item_id or "")
 
     def stop(self, outcome: str) -> None:
-        """The current attempt is over."""
+        """The current attempt is over, by its own word."""
         self.worker = self.lease_expires_at = None
-        self.attempts[-1] = self.attempts[-1]._replace(outcome=outcome)
+        self.attempts[-1] = self.attempts[-1]._replace(outcome=outcome, company=None)
+
+    def give_up(self, outcome: str, company: int, now: datetime) -> None:
+        """The current attempt is over, because its worker is gone."""
+        if self.attempts[-1].outcome is None:
+            self.attempts[-1] = self.attempts[-1]._replace(outcome=outcome, company=company)
+            self.failed_attempts += outcome == "lost" and company == 0
+            self.given_up_at = now
+
+    @property
+    def stalls(self) -> int:
+        return [attempt.outcome for attempt in self.attempts[:-1]].count("stalled")
+
+    @property
+    def cap(self) -> int:
+        """How many responses a worker may run that takes this one over."""
+        met = [attempt.company for attempt in self.attempts[-2:]]
+        if len(met) < 2 or met[0] is None or met[1] is None:
+            return NO_CAP
+        return max(1, (met[1] + 1) // 2)
 
     def end(self, status: Status, now: datetime) -> None:
+        self.worker = self.lease_expires_at = None
         self.status, self.finished_at = status, now
 
     def end_without_handler(self, status: Status, now: datetime) -> None:
@@ -104,6 +129,11 @@ class Response:
             self.write("error")
         self.write(TERMINAL_TYPE[status])
         self.end(status, now)
+
+
+def _turn(r: Response) -> tuple[int, float, str]:
+    began_at = r.began_at.timestamp() if r.began_at and r.cap < NO_CAP else 0.0
+    return r.cap, -began_at, r.response_id
 
 
 class Model:
@@ -203,36 +233,66 @@ class Model:
             why = "release" if resumed and reason == "claim" else reason
             r.attempts.append(Attempt(number, worker, why, resumed, current, None))
             r.status, r.worker, r.lease_expires_at = Status.IN_PROGRESS, worker, self.now + LEASE
+            r.began_at = self.now
             r.write("response.resumed" if resumed else "response.in_progress")
         self.aliases.update(rotated)
 
-    def expired(self) -> list[Response]:
-        return [
-            r
-            for r in self.responses.values()
-            if r.lease_expires_at is not None and r.lease_expires_at < self.now
-        ]
+    def takeable(self) -> dict[str, str]:
+        """What may be taken over now, and how its attempt has ended: nobody has a presence here."""
+        running = [r for r in self.responses.values() if r.lease_expires_at is not None]
+        last: dict[str | None, datetime] = {}
+        for r in running:
+            assert r.lease_expires_at is not None
+            last[r.worker] = max(last.get(r.worker, r.lease_expires_at), r.lease_expires_at)
+        found: dict[str, str] = {}
+        for r in running:
+            assert r.lease_expires_at is not None
+            late = self.now - r.lease_expires_at
+            if (marked := r.attempts[-1].outcome) is not None and late >= timedelta():
+                found[r.response_id] = marked
+            elif last[r.worker] <= self.now:
+                found[r.response_id] = "lost"
+            elif late >= timedelta() and late >= LEASE * (2**r.stalls - 1):
+                found[r.response_id] = "stalled"
+        return found
 
     def overdue(self) -> list[Response]:
         return [
             r for r in self.responses.values() if r.status is Status.QUEUED and r.overdue(self.now)
         ]
 
-    def take_over(self, worker: str, chosen: Collection[str]) -> list[Response]:
-        """Of these ids, which the engine has chosen from `expired` and `overdue`."""
-        expired = [r for r in self.expired() if r.response_id in chosen]
-        ended = [r for r in self.overdue() if r.response_id in chosen]
-        for r in ended:
-            r.end_without_handler(Status.FAILED, self.now)
-        for r in expired:
-            r.stop("lost")
-            r.failed_attempts += 1
+    def take_over(self, worker: str, limit: int, overdue: Collection[str]) -> list[Response]:
+        """`overdue` are those of `overdue()` that the engine has chosen."""
+        gone = self.takeable()
+        workers = [self.responses[response_id].worker for response_id in gone]
+        for response_id, outcome in gone.items():
+            r = self.responses[response_id]
+            r.give_up(outcome, workers.count(r.worker) - 1, self.now)
+        for r in self.overdue():
+            if r.response_id in overdue:
+                r.end_without_handler(Status.FAILED, self.now)
+        for response_id in gone:
+            r = self.responses[response_id]
             if r.cancel_requested:
                 r.end_without_handler(Status.CANCELLED, self.now)
             elif r.overdue(self.now) or r.failed_attempts >= r.max_attempts:
                 r.end_without_handler(Status.FAILED, self.now)
-        self._begin([r for r in expired if not r.status.is_terminal], worker, "takeover")
-        return expired + ended
+        left = [self.responses[response_id] for response_id in gone]
+        taken = self._turns([r for r in left if not r.status.is_terminal], limit)
+        self._begin(taken, worker, "takeover")
+        return taken
+
+    def _turns(self, waiting: Sequence[Response], limit: int) -> list[Response]:
+        """The caller runs nothing: suspects first, the narrowest company before all."""
+        taken: list[Response] = []
+        cap = NO_CAP
+        for r in sorted(waiting, key=_turn):
+            assert r.given_up_at is not None
+            waited = r.cap < NO_CAP and r.given_up_at < self.now - LEASE * 10
+            if len(taken) < limit and (waited or len(taken) < min(cap, r.cap)):
+                taken.append(r)
+                cap = min(cap, r.cap)
+        return taken
 
     # Their owners write.
 

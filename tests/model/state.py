@@ -38,6 +38,7 @@ class Attempt(NamedTuple):
     resumed: bool
     conversation: str
     outcome: str | None
+    company: int | None = None
 
 
 @dataclass
@@ -66,7 +67,7 @@ def read_state(conn: psycopg.Connection[TupleRow]) -> State:
         state.logs.setdefault(response_id, []).append(Logged(*rest))
     for response_id, *rest in conn.execute(
         "select a.response_id, a.attempt, a.worker_id, a.reason, a.resumed, a.conversation_id,"
-        " a.outcome from pgdurable.attempts as a order by a.response_id, a.attempt"
+        " a.outcome, a.company from pgdurable.attempts as a order by a.response_id, a.attempt"
     ):
         state.attempts.setdefault(response_id, []).append(Attempt(*rest))
     state.aliases = dict(

@@ -114,3 +114,16 @@ async def test_a_request_with_a_nul_is_claimed_like_any_other(db: Conn) -> None:
     assert held.request == body
     assert held.event is not None
     assert rb"\u0000" in held.event and b"1e100000" in held.event
+
+
+async def test_work_of_one_agent_is_claimed_by_workers_that_have_it_only(db: Conn) -> None:
+    research, chat = await enqueue(db, agent="research"), await enqueue(db, agent="chat")
+    assert await claim(db, agents=[]) == []
+    assert [held.response_id for held in await claim(db, agents=["chat"])] == [chat]
+    both = await claim(db, agents=["chat", "research"])
+    assert [held.response_id for held in both] == [research]
+
+
+async def test_what_names_no_agent_goes_to_any_worker_that_has_one(db: Conn) -> None:
+    response_id = await enqueue(db, agent="")
+    assert [held.response_id for held in await claim(db, agents=["chat"])] == [response_id]

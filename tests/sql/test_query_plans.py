@@ -28,6 +28,7 @@ from tests.support.engine import (
     done,
     enqueue,
     enqueue_all,
+    finish,
     new_response,
     start,
     take_over,
@@ -361,19 +362,22 @@ async def test_a_takeover_looks_at_what_is_in_progress(
         held = await start(db, conversation="d9")
         await append(db, held, delta(), done("msg_1"))
         clock.advance(PAST_LEASE)
-        await take_over(session)
+        for taken in await take_over(session):
+            await finish(db, taken)
     await grow(db)
     for _ in range(30):
         held = await start(db, conversation="d9")
         await append(db, held, delta())
     clock.advance(PAST_LEASE)
     with watched(session) as plans:
-        assert len(await take_over(session, limit=5)) == 4, "and the budget of one is spent"
+        assert len(await take_over(session, limit=5)) == 5
     wanted = also(
         responses={"responses_in_progress_idx", "responses_deadline_idx"},
         events={"events_item_idx"},
+        workers={"workers_pkey"},
+        presences={"presences_pkey"},
     )
-    check("take_over_responses", plans, wanted, 3 * 30 + 10 * 5)
+    check("take_over_responses", plans, wanted, 6 * 30 + 10 * 5)
     assert "responses_in_progress_idx" in plans.indexes("responses")
 
 

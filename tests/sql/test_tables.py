@@ -55,6 +55,7 @@ REFUSED_WHILE_QUEUED: dict[str, LiteralString] = {
 ATTEMPTS: dict[str, LiteralString] = {
     "reason_is_known": "reason = 'because'",
     "outcome_is_known": "outcome = 'gone', ended_at = now()",
+    "company_only_when_lost": "outcome = 'completed', ended_at = started_at, company = 1",
     "outcome_exactly_when_ended": "outcome = 'lost'",
     "ended_not_before_started": "outcome = 'lost', ended_at = started_at - interval '1 us'",
 }
@@ -122,6 +123,7 @@ KEYS: dict[str, LiteralString] = {
     "idempotency_keys_pkey": (
         "insert into pgdurable.idempotency_keys select * from pgdurable.idempotency_keys"
     ),
+    "presences_pkey": "insert into pgdurable.presences select * from pgdurable.presences",
     "workers_pkey": "insert into pgdurable.workers select * from pgdurable.workers",
     "conversation_aliases_pkey": (
         "insert into pgdurable.conversation_aliases select * from pgdurable.conversation_aliases"
@@ -138,6 +140,7 @@ async def test_nothing_is_there_twice(db: Conn, name: str) -> None:
     held = await start(db, conversation="c", key="k")
     await db.execute(
         "select pgdurable.register_worker('w', 'host', 1, array['default'], 1, '0');"
+        "select pgdurable.hold_presence('w', interval '10 s');"
         "insert into pgdurable.schema_migrations values (9999, 'x', now());"
     )
     await db.execute(

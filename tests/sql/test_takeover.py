@@ -174,8 +174,8 @@ async def test_a_sweep_of_the_overdue_is_bounded_and_goes_by_their_deadlines(
 
 
 async def test_a_full_batch_that_ends_does_not_hide_the_others(db: Conn, clock: Clock) -> None:
-    for _ in range(3):
-        await start(db, max_attempts=1)
+    for number in range(3):
+        await start(db, f"dies alone {number}", max_attempts=1)
     healthy = await start(db)
     clock.advance(PAST_LEASE)
     taken = [held for _ in range(2) for held in await take_over(db, limit=2)]
@@ -224,3 +224,14 @@ async def test_readers_of_those_that_end_are_told(dsn: str, db: Conn, clock: Clo
         held.response_id,
         overdue,
     }
+
+
+async def test_work_of_one_agent_is_taken_over_by_workers_that_have_it_only(
+    db: Conn, clock: Clock
+) -> None:
+    await enqueue(db, agent="research")
+    (held,) = await claim(db, agents=["research"])
+    clock.advance(PAST_LEASE)
+    assert await take_over(db, agents=["chat"]) == []
+    (taken,) = await take_over(db, agents=["chat", "research"])
+    assert (taken.response_id, taken.attempt) == (held.response_id, 2)
