@@ -61,9 +61,8 @@ class Scan:
 
     async def is_due(self, running: Collection[str]) -> bool:
         """Is there something to take over now?"""
-        await self._mind_a_gap()
         self._due_in = None
-        if _now() < self._judge_from:
+        if await self._judges_nobody():
             return False
         due = await queries.takeover_due(
             await self._claims.get(),
@@ -90,16 +89,17 @@ class Scan:
 
     async def pass_over(self) -> None:
         """No look this time: the worker could take nothing."""
-        await self._mind_a_gap()
+        await self._judges_nobody()
         self._looked_at = _now()
 
-    async def _mind_a_gap(self) -> None:
-        """After one in which leases may have run out, the living come first."""
-        if self._looked_at is None:
-            return
-        gap = _now() - self._looked_at
+    async def _judges_nobody(self) -> bool:
+        """After a gap in which leases may have run out, the living come first, for one lease."""
+        gap = 0.0 if self._looked_at is None else _now() - self._looked_at
         if gap > self._settings.stale_scan_interval_seconds + self._lease / 2:
             self._beat()
             await self._introduce()
-            self._looked_at = _now()
             self._judge_from = _now() + self._lease
+        if _now() < self._judge_from:
+            self._looked_at = _now()
+            return True
+        return False

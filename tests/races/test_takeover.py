@@ -139,15 +139,15 @@ async def test_an_alias_that_is_being_moved_is_not_taken_over(
     assert current == taken.conversation_id
 
 
-async def test_two_takeovers_of_one_conversation_wait_and_leave_one_alias(
-    a: Session, b: Session, db: Conn, clock: Clock, expired: ClaimedResponse
+async def test_two_that_rotate_one_conversation_wait_and_leave_one_alias(
+    a: Session, b: Session, db: Conn, expired: ClaimedResponse
 ) -> None:
     other = await start(db, conversation="c")
     await append(db, other)
-    clock.advance(PAST_LEASE)
+    await release(db, other)
     async with a.conn.transaction():
-        (first,) = await take_over(a.conn, limit=1)
-        waiting = await b.blocked(a, take_over(b.conn, limit=1))
+        (first,) = await take_over(a.conn)
+        waiting = await b.blocked(a, claim(b.conn))
     (second,) = await waiting
     assert {first.response_id, second.response_id} == {expired.response_id, other.response_id}
     current = await queries.resolve_conversation_alias(db, principal="", base="c")
