@@ -57,14 +57,13 @@ create table pgdurable.responses (
   constraint last_seq_is_never_negative check (last_seq >= 0)
 )
 with (
-  fillfactor = 70,
-  autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0
+  fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500,
+  autovacuum_vacuum_cost_delay = 0
 );
 
 /* What claim_responses scans, in the order in which it claims. */
 create index responses_claimable_by_agent_idx
-on pgdurable.responses (queue, agent, priority desc, available_at, response_id)
-where status = 'queued';
+on pgdurable.responses (queue, agent, priority desc, available_at, response_id) where status = 'queued';
 
 /* What take_over_responses scans: as many rows as there are running attempts. */
 create index responses_in_progress_idx on pgdurable.responses (response_id) where status = 'in_progress';
@@ -76,8 +75,7 @@ create index responses_unstored_idx on pgdurable.responses (response_id) where n
 
 create index responses_principal_idx on pgdurable.responses (principal, response_id);
 
-create index responses_conversation_idx
-on pgdurable.responses (principal, conversation_id, response_id)
+create index responses_conversation_idx on pgdurable.responses (principal, conversation_id, response_id)
 where conversation_id is not null;
 
 comment on table pgdurable.responses is
@@ -99,8 +97,7 @@ create table pgdurable.requests (
   metadata             jsonb not null default '{}',
   previous_response_id text collate "C",
   constraint requests_pkey primary key (response_id),
-  constraint request_belongs_to_a_response
-    foreign key (response_id) references pgdurable.responses (response_id) on delete cascade
+  constraint request_belongs_to_a_response foreign key (response_id) references pgdurable.responses (response_id) on delete cascade
 );
 
 create index requests_metadata_idx on pgdurable.requests using gin (metadata jsonb_path_ops)
@@ -109,10 +106,7 @@ where metadata <> '{}';
 comment on table pgdurable.requests is
   'The request as it was sent (body) and what its response object echoes of it (fields).';
 
-/*
- * The log: insert only, one index to write. No foreign key: delete_response and
- * prune_responses are the only ways out, and they take the events along.
- */
+/* The log: insert only. No foreign key: delete_response and prune_responses take the events along. */
 create table pgdurable.events (
   response_id text collate "C" not null,
   seq         bigint not null,
@@ -144,8 +138,7 @@ create table pgdurable.attempts (
   outcome         text,
   company         integer,
   constraint attempts_pkey primary key (response_id, attempt),
-  constraint attempt_belongs_to_a_response
-    foreign key (response_id) references pgdurable.responses (response_id) on delete cascade,
+  constraint attempt_belongs_to_a_response foreign key (response_id) references pgdurable.responses (response_id) on delete cascade,
   constraint reason_is_known check (reason in ('claim', 'takeover', 'release')),
   constraint outcome_is_known
     check (outcome in ('completed', 'failed', 'cancelled', 'incomplete', 'lost', 'stalled', 'released')),

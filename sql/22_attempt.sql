@@ -76,11 +76,7 @@ $$;
  * they resume, else (also where they start over) the one that the alias points to now.
  */
 create or replace function pgdurable._place_attempts(
-  p_response_ids text[],
-  p_restarted    text[],
-  p_keeping      text[],
-  p_reason       text,
-  p_now          timestamptz
+  p_response_ids text[], p_restarted text[], p_keeping text[], p_reason text, p_now timestamptz
 )
 returns void
 language plpgsql
@@ -128,9 +124,7 @@ begin
     b.principal, b.conversation_id, p.conversation_id, b.response_id, p_now
   from placed as p
   join begun as b on b.response_id = p.response_id
-  where p.resumed
-    and b.agent <> all(p_keeping)
-    and b.conversation_id is not null
+  where p.resumed and b.agent <> all(p_keeping) and b.conversation_id is not null
   order by b.principal, b.conversation_id, b.response_id desc
   on conflict (principal, base_conversation_id) do update
   set

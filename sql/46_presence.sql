@@ -3,7 +3,7 @@
  * of one that dies, Postgres frees its lock, and its death shows without waiting for a lease.
  *
  *   status     unchanged
- *   called by  listener, on the connection that it listens on (hold_presence); _takeable
+ *   called by  listener, on the connection that it listens on (hold_presence); takeover_due
  *   locks      the worker's advisory lock, for the session: never waits; its presences row
  *   notifies   nobody
  *   raises     nothing

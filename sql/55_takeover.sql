@@ -4,7 +4,7 @@
  *   status     in_progress, and takeable -> in_progress, attempt + 1;
  *              -> cancelled if that was asked; -> failed past max_attempts or the deadline;
  *              queued past its deadline -> failed
- *   called by  worker, when takeover_due says so
+ *   called by  worker, when something is due
  *   locks      responses rows (skip locked: never waits), then what _begin_attempts locks
  *   notifies   pgdurable_tail, for those it has ended; of the others the caller wakes tails after commit
  *   raises     nothing; it returns fewer rows

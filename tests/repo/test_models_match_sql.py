@@ -136,7 +136,7 @@ def test_the_statuses_are_those_of_the_checks(conn: Conn) -> None:
     terminal = {status.value for status in Status if status.is_terminal}
     assert quoted(conn, "status_is_known") == {status.value for status in Status}
     assert quoted(conn, "finished_exactly_when_terminal") == terminal
-    assert quoted(conn, "outcome_is_known") == terminal | {"lost", "released"}
+    assert quoted(conn, "outcome_is_known") == terminal | {"lost", "stalled", "released"}
 
 
 def test_every_refusal_has_its_class_and_every_class_its_refusal() -> None:

@@ -66,7 +66,7 @@ def test_each_table_s_key_goes_with_a_response_or_a_principal_or_its_comment_say
     """)
     assert len(keys) > 7
     apart = {name: comment for name, comment, moves in keys if not moves}
-    assert apart.keys() == {"workers", "schema_files", "schema_migrations"}
+    assert apart.keys() == {"workers", "presences", "schema_files", "schema_migrations"}
     assert [name for name, comment in apart.items() if "principal" not in comment] == []
 
 
