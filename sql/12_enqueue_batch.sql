@@ -80,7 +80,7 @@ create or replace function pgdurable.enqueue_response(
   p_request         json,
   p_principal       text default '',
   p_queue           text default 'default',
-  p_agent           text default 'agent',
+  p_agent           text default null,
   p_conversation_id text default null,
   p_idempotency_key text default null,
   p_priority        integer default 0,
@@ -94,6 +94,7 @@ set search_path = ''
 as $$
 declare
   v_request  jsonb := p_request::jsonb;
+  v_agent    text := coalesce(p_agent, pgdurable._agent_of(p_queue));
   v_enqueued pgdurable.enqueued_response;
 begin
   if jsonb_typeof(v_request) <> 'object'
@@ -115,10 +116,10 @@ begin
     array[p_idempotency_key],
     array[coalesce(nullif(v_request -> 'metadata', 'null'), '{}')::text],
     array[v_request::text],
-    array[pgdurable._response_fields(v_request, p_agent)::text],
+    array[pgdurable._response_fields(v_request, coalesce(nullif(v_agent, ''), 'agent'))::text],
     array[true],
     array[true],
-    p_queue, p_agent, p_priority, p_max_attempts, p_delay, p_deadline
+    p_queue, v_agent, p_priority, p_max_attempts, p_delay, p_deadline
   ) as e;
 
   if v_enqueued.outcome = 'conflict' then

@@ -160,6 +160,11 @@ class Attempt:
         await self._ended.wait()
 
     @property
+    def is_lost(self) -> bool:
+        """Has another attempt taken over?"""
+        return self._stop == "lost" or self._log.lost
+
+    @property
     def released(self) -> bool:
         """Has it stopped for release, all its events stored, with the lease still its own?"""
         ended = self._state is State.ENDED

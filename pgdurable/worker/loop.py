@@ -320,7 +320,8 @@ class Worker:
             del self._attempts[attempt.response_id]
             self._suspects.clear(attempt.response_id)
             self._shared.hub.disown(attempt.response_id)
-            self._shared.headers.pop(attempt.response_id, None)
+            if not attempt.is_lost:  # else it may come back
+                self._shared.headers.pop(attempt.response_id, None)
         if self._backlog:
             self._work.set()
 

@@ -27,7 +27,7 @@ add constraint company_only_when_lost check (company is null or outcome in ('los
 
 alter table pgdurable.workers add column agents text[] not null default '{}';
 
--- These take more arguments now.
+-- These take more arguments now, or other defaults.
 drop function if exists pgdurable.claim_responses(text, text[], integer, interval);
 drop function if exists pgdurable.take_over_responses(text, text[], integer, interval);
 drop function if exists pgdurable.register_worker(text, text, integer, text[], integer, text);

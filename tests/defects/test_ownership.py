@@ -118,7 +118,7 @@ async def test_defect_11_a_request_that_kills_its_workers_is_given_up(
         assert (taken.status, taken.attempt) == ("in_progress", number)
     clock.advance(engine.PAST_LEASE)
 
-    (ended,) = await engine.take_over(conn, "worker 4")
+    (ended,) = await engine.end_by_takeover(conn, worker="worker 4")
 
     assert ended.status == "failed"
     last = await engine.last_event(conn, held.response_id)

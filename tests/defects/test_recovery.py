@@ -185,9 +185,11 @@ async def test_defect_10_a_handler_sees_the_headers_of_its_own_request_in_every_
 
         await wait_until(has_begun)
         clock.advance(timedelta(minutes=1))  # as if this process had stood still
+        assert len(await engine.take_over(conn, "another, which dies")) == 1
+        clock.advance(timedelta(minutes=1))
         assert (await server.finished(response_id))["status"] == "completed"
 
-    assert seen == [(1, "alice"), (2, "alice")]
+    assert seen == [(1, "alice"), (3, "alice")]
 
 
 async def test_defect_14_an_invoke_mode_response_is_resumed_by_its_invoke_handler(

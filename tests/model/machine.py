@@ -147,7 +147,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.agree(
             "enqueue_response",
             lambda: self.db.call(
-                queries.enqueue_response(self.db.conn, request, idempotency_key=key)
+                queries.enqueue_response(self.db.conn, request, agent="agent", idempotency_key=key)
             ),
             lambda: self.model.enqueue_by_hand(new_id, **columns),
         )

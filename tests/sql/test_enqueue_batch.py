@@ -29,7 +29,7 @@ async def test_a_person_needs_no_more_than_a_request(db: Conn) -> None:
     assert (row["status"], row["queue"], row["agent"], row["principal"]) == (
         "queued",
         "default",
-        "agent",
+        "",
         "",
     )
     assert [held.response_id for held in await claim(db)] == [response_id]

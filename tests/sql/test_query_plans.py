@@ -312,10 +312,7 @@ async def test_without_enable_seqscan_off_a_claim_reads_every_request(
     db: Conn, session: Conn
 ) -> None:
     """Why the functions set it: a plan of a tiny table, kept."""
-    await db.execute(
-        "alter function pgdurable.claim_responses(text, text[], integer, interval)"
-        " reset enable_seqscan"
-    )
+    await db.execute("alter function pgdurable.claim_responses reset enable_seqscan")
     for table in HISTORY_TABLES:
         await db.execute(f"alter table pgdurable.{table} set (autovacuum_enabled = off)".encode())
     await start(db)
@@ -377,7 +374,7 @@ async def test_a_takeover_looks_at_what_is_in_progress(
         workers={"workers_pkey"},
         presences={"presences_pkey"},
     )
-    check("take_over_responses", plans, wanted, 6 * 30 + 10 * 5)
+    check("take_over_responses", plans, wanted, 7 * 30 + 10 * 5)
     assert "responses_in_progress_idx" in plans.indexes("responses")
 
 

@@ -123,7 +123,7 @@ async def enqueue_response(
     *,
     principal: str = "",
     queue: str = "default",
-    agent: str = "agent",
+    agent: str | None = None,
     idempotency_key: str | None = None,
 ) -> str:
     """Enqueue one response inside the caller's transaction and return its id."""
