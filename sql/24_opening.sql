@@ -57,7 +57,7 @@ begin
     pgdurable._epoch(o.created_at), o.current_conversation_id, o.conversation_id, o.body, o.fields,
     o.resumed, o.restarted, o.deadline_at, s.cap, s.lived * 2 + p_lease
   from opened as o
-  left join lateral pgdurable._suspicion(o.response_id, o.attempt - 1) as s on o.attempt > 2
+  left join lateral pgdurable._suspicion(o.response_id, o.attempt - 1) as s on o.attempt > 3
   order by o.priority desc, o.available_at, o.response_id;
 end;
 $$;

@@ -89,8 +89,8 @@ end;
 $$;
 
 /*
- * Whom two deaths in a row have met is a suspect: its worker may run half of the company that it
- * had, itself included. No row for all others.
+ * What three losses in a row have met is a suspect: its worker may run half of the company that
+ * it had, itself included. No row for all others: two may be chance, and nobody should wait.
  */
 create or replace function pgdurable._suspicion(p_response_id text, p_attempt integer)
 returns table (cap integer, lived interval, started_at timestamptz, ended_at timestamptz)
@@ -103,10 +103,12 @@ begin
   select greatest(1, (a.company + 1) / 2), a.ended_at - a.started_at, a.started_at, a.ended_at
   from pgdurable.attempts as a
   join pgdurable.attempts as b on b.response_id = a.response_id and b.attempt = a.attempt - 1
+  join pgdurable.attempts as c on c.response_id = a.response_id and c.attempt = a.attempt - 2
   where a.response_id = p_response_id
     and a.attempt = p_attempt
     and a.company is not null
-    and b.company is not null;
+    and b.company is not null
+    and c.company is not null;
 end;
 $$;
 

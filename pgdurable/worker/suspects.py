@@ -1,7 +1,7 @@
 """Responses that may be what kills processes, and how much company they are given.
 
-Two deaths in a row have met each of them. Until one has lived longer than its last attempt did, or
-has ended, its process runs no more responses than its cap allows: the next death is in smaller
+Three losses in a row have met each of them. Until one has lived longer than its last attempt did,
+or has ended, its process runs no more responses than its cap allows: the next death is in smaller
 company, until the one that kills dies alone, and only that is charged.
 """
 

@@ -114,10 +114,8 @@ class Response:
     @property
     def cap(self) -> int:
         """How many responses a worker may run that takes this one over."""
-        met = [attempt.company for attempt in self.attempts[-2:]]
-        if len(met) < 2 or met[0] is None or met[1] is None:
-            return NO_CAP
-        return max(1, (met[1] + 1) // 2)
+        met = [a.company for a in self.attempts[-3:] if a.company is not None]
+        return NO_CAP if len(met) < 3 else max(1, (met[-1] + 1) // 2)
 
     def end(self, status: Status, now: datetime) -> None:
         self.worker = self.lease_expires_at = None

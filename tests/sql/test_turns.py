@@ -48,18 +48,17 @@ async def test_a_death_alone_is_charged(db: Conn, clock: Clock) -> None:
     assert await failed_attempts(db, held.response_id) == 1
 
 
-async def test_the_first_death_delays_nobody_the_second_halves_the_company(
-    db: Conn, clock: Clock
-) -> None:
+async def test_two_deaths_delay_nobody_the_third_halves_the_company(db: Conn, clock: Clock) -> None:
     for _ in range(8):
         await start(db)
-    first = await die(db, clock, "b")
-    assert [taken.suspect_cap for taken in first] == [None] * 8
-    second = await die(db, clock, "c")
-    assert [taken.suspect_cap for taken in second] == [4] * 4
-    assert all(taken.suspect_for is not None and taken.suspect_for > LEASE for taken in second)
-    assert await take_over(db, "c", running=[taken.response_id for taken in second]) == []
-    assert len(await take_over(db, "d")) == 4
+    for worker in ("b", "c"):
+        taken = await die(db, clock, worker)
+        assert [held.suspect_cap for held in taken] == [None] * 8
+    third = await die(db, clock, "d")
+    assert [held.suspect_cap for held in third] == [4] * 4
+    assert all(held.suspect_for is not None and held.suspect_for > LEASE for held in third)
+    assert await take_over(db, "d", running=[held.response_id for held in third]) == []
+    assert len(await take_over(db, "e")) == 4
 
 
 @pytest.mark.parametrize("neighbours", [1, 6, 64])
@@ -83,7 +82,7 @@ async def test_the_poison_fails_and_its_neighbours_do_not_whatever_the_company(
     assert (await state(db, poison))["status"] == "failed"
     rest = "select count(*) from pgdurable.responses where failed_attempts > 0"
     assert await value(db, rest) == 1, "only the poison was charged"
-    assert deaths <= math.log2(neighbours + 1) + 3 + 2
+    assert deaths <= math.log2(neighbours + 1) + 3 + 3
     while running:
         for held in running:
             await finish(db, held)
@@ -98,6 +97,7 @@ async def test_a_busy_worker_leaves_a_suspect_to_others_for_ten_leases_at_most(
     for _ in range(2):
         await start(db)
     await die(db, clock, "b")
+    await die(db, clock, "b")
     clock.advance(PAST_LEASE)
     busy = ["resp_" + "0" * 32]
     assert await take_over(db, "c", running=busy) == []
@@ -109,6 +109,7 @@ async def test_what_waits_for_its_turn_may_be_cancelled_meanwhile(db: Conn, cloc
     for _ in range(2):
         await start(db)
     await die(db, clock, "b")
+    await die(db, clock, "b")
     (first,) = await die(db, clock, "c")
     waiting = await value(
         db, "select response_id from pgdurable.responses where response_id <> %s", first.response_id
@@ -118,9 +119,10 @@ async def test_what_waits_for_its_turn_may_be_cancelled_meanwhile(db: Conn, cloc
     assert (await state(db, waiting))["status"] == "cancelled"
 
 
-async def test_a_clean_stop_between_two_deaths_ends_the_suspicion(db: Conn, clock: Clock) -> None:
+async def test_a_clean_stop_between_the_deaths_ends_the_suspicion(db: Conn, clock: Clock) -> None:
     for _ in range(2):
         await start(db)
+    await die(db, clock, "b")
     for taken in await die(db, clock, "b"):
         await release(db, taken)
     await claim(db, "c")
