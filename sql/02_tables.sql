@@ -185,12 +185,12 @@ create table pgdurable.workers (
   host         text not null,
   pid          integer not null,
   queues       text[] not null,
-  agents       text[] not null default '{}',
   concurrency  integer not null,
   version      text not null,
   started_at   timestamptz not null,
   last_seen_at timestamptz not null,
   stopped_at   timestamptz,
+  agents       text[] not null default '{}',
   constraint workers_pkey primary key (worker_id)
 )
 with (fillfactor = 70);
