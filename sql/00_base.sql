@@ -111,9 +111,8 @@ as $$
 $$;
 
 /*
- * A lifecycle event, spliced from text. p_fields is requests.fields: what the
- * response object echoes of the request. Nothing here parses JSON, because a
- * U+0000 anywhere in the request would make parsing fail.
+ * A lifecycle event, spliced from text. p_fields is what _with_background makes. Nothing
+ * here parses JSON, because a U+0000 anywhere in the request would make parsing fail.
  */
 create or replace function pgdurable._lifecycle_event(
   p_type               text,
@@ -143,6 +142,25 @@ begin
     || ',"output":' || coalesce(p_output::text, '[]')
     || case when p_fields::text = '{}' then '' else ',' || substr(p_fields::text, 2, length(p_fields::text) - 2) end
     || '}}'
+  )::json;
+end;
+$$;
+
+/*
+ * What a response object says of its request: requests.fields, and of the column, so that a retry
+ * can change it, whether it is in the background. At the end: release 0.1.0 stored that too, and
+ * of equal keys the last one counts.
+ */
+create or replace function pgdurable._with_background(p_fields json, p_background boolean)
+returns json
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return (
+    left(p_fields::text, -1) || case when p_fields::text = '{}' then '' else ',' end
+    || '"background":' || p_background || '}'
   )::json;
 end;
 $$;

@@ -64,7 +64,7 @@ begin
   from unnest(p_response_ids, v_keys.owner_ids, v_keys.request_hashes, p_requests) with ordinality
     as w (response_id, owner_id, request_hash, request, n)
   left join pgdurable._insert_requests(
-    v_made, p_response_ids, p_previous_response_ids, p_metadata, p_requests, p_fields, v_now
+    v_made, p_response_ids, p_previous_response_ids, p_metadata, p_requests, p_fields, p_background, v_now
   ) as l on l.response_id = w.response_id
   order by w.n;
 end;
@@ -124,6 +124,7 @@ create or replace function pgdurable._insert_requests(
   p_metadata              text[],
   p_requests              text[],
   p_fields                text[],
+  p_background            boolean[],
   p_now                   timestamptz
 )
 returns table (response_id text, event json)
@@ -133,21 +134,24 @@ as $$
 begin
   return query
   with made as materialized (
-    select w.*
-    from unnest(p_response_ids, p_previous_response_ids, p_metadata, p_requests, p_fields)
-      as w (response_id, previous_response_id, metadata, request, fields)
+    select w.response_id, w.previous_response_id, w.metadata, w.request, w.fields::json as fields, w.background
+    from unnest(p_response_ids, p_previous_response_ids, p_metadata, p_requests, p_fields, p_background)
+      as w (response_id, previous_response_id, metadata, request, fields, background)
     where cardinality(p_made) = cardinality(p_response_ids)
       or w.response_id = any(p_made)
   ),
   requested as (
     insert into pgdurable.requests (response_id, body, fields, metadata, previous_response_id)
-    select m.response_id, m.request::json, m.fields::json, m.metadata::jsonb, m.previous_response_id
+    select m.response_id, m.request::json, m.fields, m.metadata::jsonb, m.previous_response_id
     from made as m
   )
   insert into pgdurable.events as e (response_id, seq, attempt, type, body, created_at)
   select
     m.response_id, 0, 0, 'response.created',
-    pgdurable._lifecycle_event('response.created', m.response_id, p_now, 'queued', 0, m.fields::json),
+    pgdurable._lifecycle_event(
+      'response.created', m.response_id, p_now, 'queued', 0,
+      pgdurable._with_background(m.fields, m.background)
+    ),
     p_now
   from made as m
   returning e.response_id, e.body;

@@ -1,11 +1,11 @@
 /*
- * enqueue, the two doors: many at once for the server, one for a person.
+ * enqueue batch: many at once, as the server does, which has checked the requests.
  *
  *   status     -> queued
- *   called by  server (enqueue_responses); people (enqueue_response)
+ *   called by  server
  *   locks      idempotency_keys rows in (principal, key) order
- *   notifies   enqueue_response: pgdurable_work; enqueue_responses: nobody, its caller wakes after commit
- *   raises     PD004 idempotency_conflict (enqueue_response), 22023 invalid_parameter_value
+ *   notifies   nobody: the caller wakes after commit
+ *   raises     22023 invalid_parameter_value
  */
 
 /* A line too many, and all that follow it would go to the wrong responses. */
@@ -71,119 +71,3 @@ $$;
 
 comment on function pgdurable.enqueue_responses is
   'Enqueue many responses in one call; answers created, existing or conflict for each.';
-
-/*
- * One response, for a person or for a transaction of the caller's own: it exists
- * if and when that commits. The request is read as jsonb, so U+0000 is refused.
- */
-create or replace function pgdurable.enqueue_response(
-  p_request         json,
-  p_principal       text default '',
-  p_queue           text default 'default',
-  p_agent           text default null,
-  p_conversation_id text default null,
-  p_idempotency_key text default null,
-  p_priority        integer default 0,
-  p_max_attempts    integer default 3,
-  p_delay           interval default '0',
-  p_deadline        interval default null
-)
-returns text
-language plpgsql
-set search_path = ''
-as $$
-declare
-  v_request  jsonb := p_request::jsonb;
-  v_agent    text := coalesce(p_agent, pgdurable._agent_of(p_queue));
-  v_enqueued pgdurable.enqueued_response;
-begin
-  if jsonb_typeof(v_request) <> 'object'
-    or jsonb_typeof(coalesce(nullif(v_request -> 'metadata', 'null'), '{}')) <> 'object' then
-    perform pgdurable._refuse(
-      '22023',
-      'A request is a JSON object, and so is its metadata.',
-      'For example: {"input": "Ship order 1", "metadata": {"order": "1"}}'
-    );
-  end if;
-
-  select e.*
-  into v_enqueued
-  from pgdurable._enqueue(
-    array[pgdurable.new_response_id()],
-    array[p_principal],
-    array[coalesce(p_conversation_id, pgdurable._conversation_anchor(v_request))],
-    array[v_request ->> 'previous_response_id'],
-    array[p_idempotency_key],
-    array[coalesce(nullif(v_request -> 'metadata', 'null'), '{}')::text],
-    array[v_request::text],
-    array[pgdurable._response_fields(v_request, coalesce(nullif(v_agent, ''), 'agent'))::text],
-    array[true],
-    array[true],
-    p_queue, v_agent, p_priority, p_max_attempts, p_delay, p_deadline
-  ) as e;
-
-  if v_enqueued.outcome = 'conflict' then
-    perform pgdurable._refuse(
-      'PD004',
-      'Idempotency key ''' || p_idempotency_key || ''' was used before with another request.',
-      'Send the same request again, or take another key.'
-    );
-  end if;
-
-  perform pgdurable.wake('pgdurable_work', array[v_enqueued.response_id]);
-  return v_enqueued.response_id;
-end;
-$$;
-
-comment on function pgdurable.enqueue_response is
-  'Enqueue one response inside the caller''s transaction and return its id.';
-
-/* The conversation a request belongs to; requests.conversation_anchor is its twin. */
-create or replace function pgdurable._conversation_anchor(p_request jsonb)
-returns text
-language sql
-immutable
-set search_path = ''
-as $$
-  select coalesce(
-    nullif(p_request #>> '{custom_inputs,thread_id}', ''),
-    nullif(p_request #>> '{custom_inputs,session_id}', ''),
-    nullif(p_request #>> '{context,conversation_id}', ''),
-    nullif(case jsonb_typeof(p_request -> 'conversation')
-      when 'string' then p_request ->> 'conversation'
-      when 'object' then p_request #>> '{conversation,id}'
-    end, '')
-  );
-$$;
-
-/* What the response object of a request enqueued by hand echoes. */
-create or replace function pgdurable._response_fields(p_request jsonb, p_agent text)
-returns jsonb
-language sql
-immutable
-set search_path = ''
-as $$
-  select jsonb_build_object(
-      'background', true,
-      'instructions', null,
-      'metadata', '{}'::jsonb,
-      'model', p_agent,
-      'parallel_tool_calls', true,
-      'previous_response_id', null,
-      'tool_choice', 'auto',
-      'tools', '[]'::jsonb
-    )
-    || coalesce(
-      (
-        select jsonb_object_agg(f.key, f.value)
-        from jsonb_each(p_request) as f
-        where f.value <> 'null'
-          and f.key in (
-            'conversation', 'instructions', 'max_output_tokens', 'metadata', 'model', 'parallel_tool_calls',
-            'previous_response_id', 'reasoning', 'temperature', 'text', 'tool_choice', 'tools', 'top_p',
-            'truncation', 'user'
-          )
-      ),
-      '{}'
-    );
-$$;

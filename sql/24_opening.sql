@@ -23,7 +23,8 @@ begin
   return query
   with begun as materialized (
     select
-      r.*, q.body, q.fields, a.resumed, a.conversation_id as current_conversation_id,
+      r.*, q.body, pgdurable._with_background(q.fields, r.background) as fields, a.resumed,
+      a.conversation_id as current_conversation_id,
       r.response_id = any(p_restarted) as restarted
     from pgdurable.responses as r
     join pgdurable.requests as q on q.response_id = r.response_id

@@ -22,7 +22,7 @@ set search_path = ''
 as $$
 declare
   v_status  text := case when p_code = 'cancelled' then 'cancelled' else 'failed' end;
-  v_type    text := case when p_code = 'cancelled' then 'response.incomplete' else 'response.failed' end;
+  v_type    text := (select t.type from pgdurable._terminal_types() as t where t.status = v_status);
   v_message text := pgdurable._ending_message(p_code);
   v_seq     bigint;
 begin
@@ -43,7 +43,8 @@ begin
   select
     p_response_id, v_seq, r.attempt, v_type,
     pgdurable._lifecycle_event(
-      v_type, p_response_id, r.created_at, v_status, r.attempt, q.fields,
+      v_type, p_response_id, r.created_at, v_status, r.attempt,
+      pgdurable._with_background(q.fields, r.background),
       case when v_status = 'failed' then
         json_build_object('code', p_code, 'message', v_message, 'type', 'server_error')
       end,

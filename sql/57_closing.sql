@@ -106,7 +106,7 @@ begin
   with parts as materialized (
     select p.*,
       concat('"item_id":', p_bare #> '{item,id}', ',', v_index, ',"', p.holder, '_index":', p.n) as place,
-      case when p.closed or p.family is null then p.part::text
+      case when p.closed or p.done is null then p.part::text
       else concat('{"type":', p.part -> 'type', ',"', p.text_key, '":', p.text, p.more, '}') end as final
     from pgdurable._streamed_parts(p_response_id, p_added_seq, p_bare #>> '{item,id}') as p
   ),
@@ -117,12 +117,12 @@ begin
   ),
   ends as (
     select
-      p.holder, p.n, 1 as step, p.family || '.done' as type,
+      p.holder, p.n, 1 as step, p.done as type,
       concat(p.place, ',"', p.text_key, '":', p.text, case when p.more <> '' then ',"logprobs":[]' end) as fields
     from parts as p
-    where p.family is not null and not p.ended
+    where p.done is not null and not p.ended
     union all
-    select p.holder, p.n, 2, p.part_family || '.done', p.place || ',"part":' || p.final
+    select p.holder, p.n, 2, p.closing, p.place || ',"part":' || p.final
     from parts as p
     where p.part is not null and not p.closed
     union all
@@ -152,7 +152,7 @@ $$;
  */
 create or replace function pgdurable._streamed_parts(p_response_id text, p_added_seq bigint, p_item_id text)
 returns table (
-  holder text, n integer, part json, part_family text, family text, text_key text, text text, more text,
+  holder text, n integer, part json, closing text, done text, text_key text, text text, more text,
   ended boolean, closed boolean
 )
 language sql
@@ -161,14 +161,10 @@ set search_path = ''
 as $$
   with said as materialized (
     select
-      e.seq, e.type, e.body, (e.body -> 'delta')::text as delta,
-      coalesce(e.body ->> 'content_index', e.body ->> 'summary_index', '0')::integer as n,
-      case
-        when e.type ~ '^response[.](content_part|output_text|refusal|reasoning_text)[.]' then 'content'
-        when e.type ~ '^response[.]reasoning_summary_(part|text)[.]' then 'summary'
-        else substring(e.type, '^response[.][a-z0-9_]+_call_(arguments|input|code)[.]')
-      end as holder
+      v.holder, v.step, e.seq, e.body, (e.body -> 'delta')::text as delta,
+      coalesce(e.body ->> 'content_index', e.body ->> 'summary_index', '0')::integer as n
     from pgdurable.events as e
+    join pgdurable._text_events() as v on v.type = e.type
     where e.response_id = p_response_id
       and e.seq > p_added_seq
       and e.body ->> 'item_id' = p_item_id
@@ -176,24 +172,19 @@ as $$
   joined as (
     select
       s.holder, s.n,
-      (array_agg(s.body -> 'part' order by s.seq desc) filter (where s.type ~ '_part[.]'))[1] as part,
-      (array_agg((s.body -> s.holder)::text) filter (where s.type like '%.done'))[1] as ended_as,
+      (array_agg(s.body -> 'part' order by s.seq desc) filter (where s.step in ('opening', 'closing')))[1] as part,
+      (array_agg((s.body -> s.holder)::text) filter (where s.step = 'done'))[1] as ended_as,
       '"' || coalesce(string_agg(substr(s.delta, 2, length(s.delta) - 2), '' order by s.seq), '') || '"' as text,
       ',"annotations":[' || coalesce(string_agg((s.body -> 'annotation')::text, ',' order by s.seq), '') || ']' as more,
-      bool_or(s.type like '%.done') as ended,
-      bool_or(s.type ~ '_part[.]done$') as closed
+      bool_or(s.step in ('done', 'closing')) as ended,
+      bool_or(s.step = 'closing') as closed
     from said as s
-    where s.holder is not null
     group by s.holder, s.n
   )
   select
-    j.holder, j.n, j.part,
-    case j.holder when 'content' then 'response.content_part' else 'response.reasoning_summary_part' end,
-    k.family, k.text_key, coalesce(j.ended_as, j.text), case k.kind when 'output_text' then j.more else '' end,
-    j.ended, j.closed
+    j.holder, j.n, j.part, c.type, k.done, k.text_key, coalesce(j.ended_as, j.text),
+    case when k.has_logprobs then j.more else '' end, j.ended, j.closed
   from joined as j
-  left join (
-    values ('output_text', 'response.output_text', 'text'), ('refusal', 'response.refusal', 'refusal'),
-      ('reasoning_text', 'response.reasoning_text', 'text'), ('summary_text', 'response.reasoning_summary_text', 'text')
-  ) as k (kind, family, text_key) on k.kind = j.part ->> 'type';
+  left join pgdurable._text_kinds() as k on k.holder = j.holder and k.part_type = j.part ->> 'type'
+  left join pgdurable._text_events() as c on c.holder = j.holder and c.step = 'closing';
 $$;

@@ -39,10 +39,8 @@ begin
   from pgdurable._enqueue(
     array[pgdurable.new_response_id()], array[v_old.principal], array[v_old.conversation_id],
     array[v_old.previous_response_id], array[null]::text[], array[v_old.metadata::text],
-    array[v_old.body::text],
-    array[regexp_replace(v_old.fields::text, '^[{]"background":false', '{"background":true')],
-    array[true], array[v_old.store], v_old.queue, v_old.agent, v_old.priority, v_old.max_attempts,
-    interval '0', v_old.deadline_at - v_old.created_at, p_response_id
+    array[v_old.body::text], array[v_old.fields::text], array[true], array[v_old.store], v_old.queue,
+    v_old.agent, v_old.priority, v_old.max_attempts, interval '0', v_old.deadline_at - v_old.created_at, p_response_id
   ) as e;
 
   perform pgdurable.wake('pgdurable_work', array[v_new.response_id]);

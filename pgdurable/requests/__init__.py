@@ -8,7 +8,7 @@ chain   earlier items and responses, put where the handler looks for them
 from pgdurable.requests.anchor import conversation_anchor, with_conversation
 from pgdurable.requests.parse import (
     ResponseRequest,
-    check_input,
+    check_fields,
     parse_request,
     references,
     response_fields,
@@ -17,7 +17,7 @@ from pgdurable.requests.parse import (
 
 __all__ = [
     "ResponseRequest",
-    "check_input",
+    "check_fields",
     "conversation_anchor",
     "parse_request",
     "references",

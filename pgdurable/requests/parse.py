@@ -17,6 +17,7 @@ import orjson
 from pgdurable.agent.request import input_items
 from pgdurable.errors import InvalidRequest
 from pgdurable.requests.anchor import conversation_anchor
+from pgdurable.requests.fields import NAMES, echoed, name_of_type, refused
 
 MAX_DEPTH = 64
 MAX_ID_BYTES = 1024
@@ -24,39 +25,6 @@ MAX_ID_BYTES = 1024
 # orjson turns an integer that does not fit 64 bits into a float; such a run of digits is rare
 # enough to ask a slower parser.
 _MAYBE_TOO_LARGE = re.compile(rb"[0-9]{19}")
-
-_TYPE_NAMES = {
-    type(None): "null",
-    bool: "a boolean",
-    str: "a string",
-    list: "a list",
-    dict: "an object",
-}
-_DEFAULT_TEXT = {"format": {"type": "text"}}
-_Number = (int, float)
-
-# What a response object says where the request says nothing, or nothing usable: PROTOCOL 3.
-_ECHOED: dict[str, tuple[type | tuple[type, ...], Any]] = {
-    "instructions": ((str, list), None),
-    "max_output_tokens": (int, None),
-    "parallel_tool_calls": (bool, True),
-    "previous_response_id": (str, None),
-    "reasoning": (dict, None),
-    "temperature": (_Number, None),
-    "tool_choice": ((str, dict), "auto"),
-    "tools": (list, []),
-    "top_p": (_Number, None),
-    "truncation": (str, "disabled"),
-    "user": (str, None),
-}
-_ECHOED_WHEN_SENT: dict[str, type | tuple[type, ...]] = {
-    "max_tool_calls": int,
-    "prompt": dict,
-    "prompt_cache_key": str,
-    "safety_identifier": str,
-    "service_tier": str,
-    "top_logprobs": int,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,58 +45,37 @@ class ResponseRequest:
     previous_response_id: str | None
     item_references: list[str]
     metadata: dict[str, Any]
-    model: str | None
 
 
 def parse_request(body: bytes, *, max_depth: int = MAX_DEPTH) -> ResponseRequest:
     """Return the request in `body`; InvalidRequest says what is wrong with it and where."""
     data = _parsed(body, max_depth)
-    check_input(data)
-    request = ResponseRequest(
-        body=orjson.dumps(data),
-        data=data,
-        stream=_boolean(data, "stream", default=False),
-        background=_boolean(data, "background", default=False),
-        store=_boolean(data, "store", default=True),
-        conversation_id=_conversation_id(data),
-        previous_response_id=_previous_response_id(data),
-        item_references=list(references(data["input"])),
-        metadata=_metadata(data) if b"\\u0000" not in body else _without_nul(_metadata(data)),
-        model=data["model"] if isinstance(data.get("model"), str) and data["model"] else None,
-    )
-    if request.background and not request.store:
+    check_fields(data)
+    if data.get("background") and data.get("store") is False:
         raise InvalidRequest(
             "A background response has to be stored: 'store' must not be false.", param="store"
         )
-    return request
+    metadata = data.get("metadata") or {}
+    return ResponseRequest(
+        body=orjson.dumps(data),
+        data=data,
+        stream=data.get("stream") or False,
+        background=data.get("background") or False,
+        store=data.get("store") is not False,
+        conversation_id=_conversation_id(data),
+        previous_response_id=_previous_response_id(data),
+        item_references=list(references(data["input"])),
+        metadata=metadata if b"\\u0000" not in body else _without_nul(metadata),
+    )
 
 
 def response_fields(request: ResponseRequest, *, model_default: str) -> bytes:
     """Return the fields of the response object that echo the request, as a JSON object.
 
     Everything but id, object, created_at, status, attempt_number, error, incomplete_details,
-    output and usage. `model` is never null: some clients refuse a response without one.
+    output, background and usage.
     """
-    sent = request.data
-    text = sent.get("text")
-    fields: dict[str, Any] = {
-        "background": request.background,
-        "metadata": sent.get("metadata") or {},
-        "model": request.model or model_default,
-        "store": request.store,
-        "text": {**_DEFAULT_TEXT, **text} if isinstance(text, dict) else _DEFAULT_TEXT,
-    }
-    for name, (types, default) in _ECHOED.items():
-        fields[name] = sent[name] if _is(sent.get(name), types) else default
-    for name, types in _ECHOED_WHEN_SENT.items():
-        if _is(sent.get(name), types):
-            fields[name] = sent[name]
-    conversation = sent.get("conversation")
-    if isinstance(conversation, str) and conversation:
-        fields["conversation"] = {"id": conversation}
-    elif isinstance(conversation, dict):
-        fields["conversation"] = conversation
-    return orjson.dumps(fields)
+    return orjson.dumps(echoed(request.data, model_default=model_default))
 
 
 def with_history(
@@ -201,37 +148,21 @@ def _integer_of_64_bits(digits: str) -> int:
     )
 
 
-def check_input(data: dict[str, Any]) -> None:
-    """Raise InvalidRequest where `input` is not a string or a list of objects."""
-    given = data.get("input")
-    if given is None:
-        raise InvalidRequest(
-            "Missing required parameter: 'input'.", param="input", code="missing_required_parameter"
-        )
-    if not isinstance(given, str | list):
-        raise _wrong_type("input", "a string or a list of items", given)
-    if isinstance(given, list):
-        for index, item in enumerate(given):
+def check_fields(data: dict[str, Any]) -> None:
+    """Raise InvalidRequest where a field that the server acts on is missing or of a wrong type."""
+    for field in refused(data):
+        value = data.get(field.name)
+        if value is None:
+            raise InvalidRequest(
+                f"Missing required parameter: '{field.name}'.",
+                param=field.name,
+                code="missing_required_parameter",
+            )
+        raise _wrong_type(field.name, field.wanted, value)
+    if isinstance(data["input"], list):
+        for index, item in enumerate(data["input"]):
             if not isinstance(item, dict):
-                raise _wrong_type(f"input[{index}]", "an object", item)
-
-
-def _boolean(data: dict[str, Any], name: str, *, default: bool) -> bool:
-    value = data.get(name)
-    if value is None:
-        return default
-    if not isinstance(value, bool):
-        raise _wrong_type(name, "a boolean", value)
-    return value
-
-
-def _metadata(data: dict[str, Any]) -> dict[str, Any]:
-    value = data.get("metadata")
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise _wrong_type("metadata", "an object", value)
-    return value
+                raise _wrong_type(f"input[{index}]", NAMES["object"], item)
 
 
 def _without_nul(value: Any) -> Any:
@@ -246,7 +177,7 @@ def _without_nul(value: Any) -> Any:
 
 def _previous_response_id(data: dict[str, Any]) -> str | None:
     value = data.get("previous_response_id")
-    return None if value is None or value == "" else _id(value, "previous_response_id")
+    return _id(value, "previous_response_id") if value else None
 
 
 def _conversation_id(data: dict[str, Any]) -> str | None:
@@ -257,7 +188,7 @@ def _conversation_id(data: dict[str, Any]) -> str | None:
 def _id(value: Any, name: str) -> str:
     """Return an id that the database can look up; the other ones cannot exist there."""
     if not isinstance(value, str):
-        raise _wrong_type(name, "a string", value)
+        raise _wrong_type(name, NAMES["string"], value)
     if "\0" in value or len(value.encode()) > MAX_ID_BYTES:
         raise InvalidRequest(
             f"'{name}' must be at most {MAX_ID_BYTES} bytes long, without U+0000.",
@@ -284,15 +215,9 @@ def _is_reference(item: Any) -> bool:
     )
 
 
-def _is(value: Any, types: type | tuple[type, ...]) -> bool:
-    """Whether a value has one of the types; true and false are no numbers here."""
-    return isinstance(value, types) and (types is bool or not isinstance(value, bool))
-
-
 def _wrong_type(name: str, wanted: str, got: Any) -> InvalidRequest:
-    found = _TYPE_NAMES.get(type(got), "a number")
     return InvalidRequest(
-        f"Invalid type for '{name}': expected {wanted}, but got {found}.",
+        f"Invalid type for '{name}': expected {wanted}, but got {name_of_type(got)}.",
         param=name,
         code="invalid_type",
     )

@@ -46,7 +46,7 @@ def listed_input_items(response_id: str, request: bytes) -> list[dict[str, Any]]
     listed: list[dict[str, Any]] = []
     taken: set[str] = set()
     for index, item in enumerate(input_items(orjson.loads(request).get("input"))):
-        if not isinstance(item, dict):  # a person enqueued it, and it has failed
+        if not isinstance(item, dict):  # release 0.1.0 took it from psql, and it has failed
             continue
         item_id = item.get("id")
         if not isinstance(item_id, str) or not item_id or item_id in taken:

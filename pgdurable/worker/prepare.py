@@ -14,7 +14,7 @@ from pgdurable.envelope.previous import PreviousEvent, read_previous
 from pgdurable.errors import InvalidRequest
 from pgdurable.logs import LogEvent, log
 from pgdurable.models import ClaimedResponse
-from pgdurable.requests import chain, check_input, with_conversation
+from pgdurable.requests import chain, check_fields, with_conversation
 from pgdurable.worker import call
 from pgdurable.worker.recovery import resumed_request, session_request
 from pgdurable.worker.shared import Shared
@@ -61,7 +61,7 @@ class Preparation:
         """The request; raises InvalidRequest for one that no handler could take."""
         claimed = self._claimed
         request = parsed(claimed.request)
-        check_input(request)  # a person may have enqueued it
+        check_fields(request)  # release 0.1.0 took from psql what POST refuses
         if chain.refers_back(request):
             request = await self._read(
                 lambda conn: chain.expand(conn, request, principal=claimed.principal)

@@ -23,6 +23,9 @@ add constraint finished_not_before_started
 alter table pgdurable.attempts
 add constraint ended_not_before_started check (ended_at >= started_at) not valid;
 
+-- It names whole event types now.
+drop function pgdurable._streamed_parts(text, bigint, text);
+
 -- They answered a claimed response that was half null, and answer less now.
 drop function pgdurable._end_without_handler(text, text, timestamptz);
 drop function pgdurable._end_exhausted(text[], timestamptz);

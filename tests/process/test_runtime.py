@@ -136,7 +136,7 @@ DEEP = "[" * 2000 + "]" * 2000
 
 
 @pytest.mark.parametrize("echoed", [False, True])
-async def test_a_request_that_only_a_person_could_enqueue_fails_alone(
+async def test_a_request_that_only_sql_could_enqueue_fails_alone(
     dsn: str, conn: Conn, echoed: bool
 ) -> None:
     """Postgres takes what our parser does not; it is claimed together with healthy ones."""
@@ -144,8 +144,12 @@ async def test_a_request_that_only_a_person_could_enqueue_fails_alone(
     async def says_hello(request: Any) -> AsyncIterator[str]:
         yield "hello"
 
-    body = '{"input":"hi","tools":' + DEEP + "}" if echoed else '{"input":' + DEEP + "}"
-    odd = await engine.value(conn, "select pgdurable.enqueue_response(p_request => %s::json)", body)
+    odd = await engine.enqueue(conn)
+    body = '{"input":"hi","tools":' + DEEP + "}"
+    await conn.execute(
+        "update pgdurable.requests as q set body = %s, fields = %s where q.response_id = %s",
+        [body, body if echoed else "{}", odd],
+    )
     healthy = [await engine.enqueue(conn) for _ in range(3)]
     async with inside(dsn, says_hello) as server:
         for response_id in healthy:
@@ -163,19 +167,19 @@ async def test_a_request_that_only_a_person_could_enqueue_fails_alone(
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ("{}", "input"),
-        ('{"input":5}', "input"),
-        ('{"input":[1]}', "input[0]"),
-        ('{"input":"hi","previous_response_id":5}', "previous_response_id"),
+        (b"{}", "input"),
+        (b'{"input":5}', "input"),
+        (b'{"input":[1]}', "input[0]"),
+        (b'{"input":"hi","previous_response_id":5}', "previous_response_id"),
     ],
 )
-async def test_a_request_that_a_person_got_wrong_fails_and_says_why(
-    dsn: str, conn: Conn, body: str, param: str
+async def test_a_request_that_release_0_1_0_took_from_psql_fails_and_says_why(
+    dsn: str, conn: Conn, body: bytes, param: str
 ) -> None:
     async def says_hello(request: Any) -> AsyncIterator[str]:
         yield "hello"
 
-    odd = await engine.value(conn, "select pgdurable.enqueue_response(%s)", body)
+    odd = await engine.enqueue(conn, request=body)
     async with inside(dsn, says_hello) as server:
         error = (await server.finished(odd))["error"]
         assert error["code"] == "invalid_request" and f"'{param}'" in error["message"]

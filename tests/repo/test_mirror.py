@@ -29,7 +29,13 @@ PSQL_ONLY = {
     "rotate_conversation": "claim and takeover rotate; ClaimedResponse has the id",
 }
 # Tests that cut across files.
-CROSSING = {"test_closing_twin.py", "test_plpgsql_check.py", "test_psql.py", "test_query_plans.py"}
+CROSSING = {
+    "test_closing_twin.py",
+    "test_plpgsql_check.py",
+    "test_psql.py",
+    "test_query_plans.py",
+    "test_request_twin.py",
+}
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import pytest
 
 from pgdurable import models
 from pgdurable.database import queries
-from pgdurable.envelope.kinds import KINDS
 from pgdurable.errors import BY_SQLSTATE, DatabaseRefused
 from pgdurable.models import Status
 from tests.support.sql_sources import FILES, all_functions, field
@@ -161,14 +160,3 @@ def test_a_refusal_is_named_alike_in_sql_and_in_python() -> None:
 def test_no_other_sqlstate_is_raised_than_ours_and_the_standard_s() -> None:
     raised = {state for function in all_functions().values() for state in function.refusals}
     assert {state for state in raised if not state.startswith("PD")} == {"22023"}
-
-
-def test_sql_closes_parts_by_the_names_that_python_streams_them_by() -> None:
-    row = re.compile(r"\('(\w+)', '(response\.\w+)', '(\w+)'\)")
-    written = [found for path in FILES for found in row.findall(path.read_text())]
-    streamed = {
-        (kind.part_type, kind.delta.removesuffix(".delta"), kind.text_key)
-        for kind in KINDS
-        if kind.part_type
-    }
-    assert len(written) == len(streamed) and set(written) == streamed

@@ -31,7 +31,6 @@ def test_a_minimal_request_has_the_published_defaults() -> None:
     assert request.previous_response_id is None
     assert request.item_references == []
     assert request.metadata == {}
-    assert request.model is None
 
 
 def test_null_is_the_default_where_the_sdks_allow_it() -> None:
@@ -58,14 +57,13 @@ def test_the_fields_the_server_acts_on_are_read() -> None:
         body_of(
             stream=True,
             background=True,
-            model="m",
             metadata={"k": "v"},
             previous_response_id="resp_1",
             custom_inputs={"thread_id": "t"},
         )
     )
 
-    assert (request.stream, request.background, request.model) == (True, True, "m")
+    assert (request.stream, request.background) == (True, True)
     assert request.metadata == {"k": "v"}
     assert request.previous_response_id == "resp_1"
     assert request.conversation_id == "t"
@@ -115,7 +113,7 @@ def test_a_missing_input_is_refused(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("fields", "param", "message"),
     [
-        ({"input": 5}, "input", "a string or a list of items, but got a number"),
+        ({"input": 5}, "input", "a string or a list, but got a number"),
         ({"input": {"role": "user"}}, "input", "but got an object"),
         ({"input": True}, "input", "but got a boolean"),
         ({"input": [{}, "x"]}, "input[1]", "an object, but got a string"),

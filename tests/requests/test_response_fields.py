@@ -20,7 +20,6 @@ def fields_of(**sent: Any) -> dict[str, Any]:
 
 def test_the_echo_of_a_minimal_request_is_the_template_every_client_accepts() -> None:
     assert fields_of() == {
-        "background": False,
         "instructions": None,
         "max_output_tokens": None,
         "metadata": {},
@@ -41,7 +40,6 @@ def test_the_echo_of_a_minimal_request_is_the_template_every_client_accepts() ->
 
 def test_what_was_sent_is_echoed() -> None:
     sent: dict[str, Any] = {
-        "background": True,
         "instructions": "be brief",
         "max_output_tokens": 10,
         "metadata": {"k": "v"},
@@ -87,6 +85,15 @@ def test_fields_of_a_wrong_type_are_echoed_as_their_default() -> None:
     assert fields["text"] == {"format": {"type": "text"}}
     assert fields["reasoning"] is None
     assert "max_tool_calls" not in fields
+
+
+def test_an_integer_may_be_written_with_a_point() -> None:
+    assert fields_of(max_output_tokens=5.0)["max_output_tokens"] == 5
+    assert fields_of(max_output_tokens=5.5)["max_output_tokens"] is None
+
+
+def test_whether_it_is_in_the_background_is_said_by_the_response_not_by_its_request() -> None:
+    assert "background" not in fields_of(background=True)
 
 
 def test_text_keeps_its_format_or_gets_the_default() -> None:

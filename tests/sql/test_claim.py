@@ -34,7 +34,8 @@ async def test_a_claim_takes_the_lease_and_opens_the_first_attempt(db: Conn) -> 
     (held,) = await claim(db, "worker-1")
     assert (held.response_id, held.attempt, held.status) == (response_id, 1, Status.IN_PROGRESS)
     assert (held.last_seq, held.event_type, held.resumed) == (1, "response.in_progress", False)
-    assert (held.principal, held.request, held.fields) == ("p", b'{"input":"x"}', b'{"model":"y"}')
+    assert (held.principal, held.request) == ("p", b'{"input":"x"}')
+    assert held.fields == b'{"model":"y","background":true}'
     row = await state(db, response_id)
     assert (row["status"], row["worker_id"], row["failed_attempts"]) == (
         "in_progress",
@@ -63,10 +64,8 @@ async def test_never_more_than_the_limit(db: Conn) -> None:
 
 @pytest.mark.parametrize("limit", [1, 100])
 async def test_the_highest_priority_goes_first_then_the_oldest(db: Conn, limit: int) -> None:
-    ids = [
-        await value(db, "select pgdurable.enqueue_response('{}', p_priority => %s)", priority)
-        for priority in (0, 5, 0, 5, -1)
-    ]
+    enqueue = """select pgdurable.enqueue_response('{"input":"hi"}', p_priority => %s)"""
+    ids = [await value(db, enqueue, priority) for priority in (0, 5, 0, 5, -1)]
     order = [held.response_id for held in await claim(db, limit=limit)]
     order += [held.response_id for _ in range(4) for held in await claim(db, limit=limit)]
     assert order == [ids[1], ids[3], ids[0], ids[2], ids[4]]

@@ -49,7 +49,7 @@ async def test_the_depth_of_each_queue(db: Conn, clock: Clock) -> None:
     await start(db)
     for _ in range(2):
         await enqueue(db)
-    await value(db, "select pgdurable.enqueue_response('{}', p_delay => '1 hour')")
+    await value(db, """select pgdurable.enqueue_response('{"input":""}', p_delay => '1 hour')""")
     await enqueue(db, queue="other")
     clock.advance(timedelta(seconds=9))
     seen = {row["queue"]: row for row in await rows(db, "select * from pgdurable.queue_depth")}

@@ -59,7 +59,8 @@ async def test_a_finished_one_is_enqueued_again_and_stays_as_it_is(
     assert new["retried_from"] == held.response_id
     assert new["deadline_at"] - new["created_at"] == timedelta(hours=1)
     (again,) = await claim(db)
-    assert (again.request, again.fields, again.attempt) == (body, body, 1)
+    assert (again.request, again.fields) == (body, body[:-1] + b',"background":true}')
+    assert again.attempt == 1
     requests = await value(
         db,
         "select count(distinct (q.metadata, q.previous_response_id)) from pgdurable.requests as q",
@@ -78,6 +79,33 @@ async def test_it_may_be_retried_more_than_once_and_so_may_the_retry(db: Conn) -
     assert (await state(db, third))["retried_from"] == first
     assert await attempts_of(db, third) == []
     assert (await last_event(db, third))["response"]["id"] == third
+
+
+FROM_A_FOREGROUND_POST = {
+    "now": b'{"model":"m","user":"a\\u0000b"}',
+    "of release 0.1.0": b'{"background":false,"model":"m","user":"a\\u0000b"}',
+}
+
+
+@pytest.mark.parametrize("when", FROM_A_FOREGROUND_POST)
+async def test_a_foreground_response_is_retried_in_the_background_and_says_so(
+    db: Conn, when: str
+) -> None:
+    fields = FROM_A_FOREGROUND_POST[when]
+    held = await start(db, fields=fields, background=False)
+    await finish(db, held)
+    new_id = await retry(db, held.response_id)
+    assert (await state(db, new_id))["background"] is True
+    for response_id, background in ((held.response_id, False), (new_id, True)):
+        events = await db.execute(
+            "select e.body from pgdurable.events as e where e.response_id = %s and e.seq = 0",
+            [response_id],
+        )
+        for (body,) in await events.fetchall():
+            response = orjson.loads(body)["response"]
+            assert (response["background"], response["user"]) == (background, "a\0b")
+    (again,) = await claim(db)
+    assert orjson.loads(again.fields or b"")["background"] is True
 
 
 async def test_what_has_not_finished_is_refused(db: Conn) -> None:

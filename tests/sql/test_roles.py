@@ -141,7 +141,7 @@ async def test_a_reader_reads_the_views_and_nothing_else(reader: Conn) -> None:
         with pytest.raises(InsufficientPrivilege):
             await value(reader, f"select count(*) from pgdurable.{table}")
     for call in (
-        "select pgdurable.enqueue_response('{}')",
+        """select pgdurable.enqueue_response('{"input":""}')""",
         "select pgdurable.cancel_response('x')",
         "select * from pgdurable.get_response('x')",
         "select pgdurable.wake('pgdurable_work', array['x'])",
