@@ -162,7 +162,7 @@ def _input_item(item: Any) -> Any:
 
 def _record(value: Any) -> Any:
     if isinstance(value, dict):
-        return Record(value)
+        return (RecoveryNote if isinstance(value, RecoveryNote) else Record)(value)
     if isinstance(value, list):
         return [_record(item) for item in value]
     return value

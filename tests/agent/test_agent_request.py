@@ -13,6 +13,7 @@ import pytest
 from pgdurable import AgentRequest, Context, get_request_headers, replace_fake_id
 from pgdurable.agent import Record, set_request_headers
 from pgdurable.errors import InvalidEvent
+from pgdurable.worker.recovery import recovery_message
 
 SENT: dict[str, Any] = {
     "input": [
@@ -152,6 +153,47 @@ def test_input_of_any_shape_gives_a_list() -> None:
     assert AgentRequest({}).input == []
     assert AgentRequest({"input": None}).input == []
     assert AgentRequest({"input": []}).input == []
+
+
+PARTS = [{"type": "input_text", "text": "Ada"}, {"type": "input_image"}, {"text": "Bob"}]
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        ("Ada", "Ada"),
+        ([{"role": "user", "content": "Ada"}], "Ada"),
+        ([{"type": "message", "role": "user", "content": PARTS}], "Ada\nBob"),
+        ([{"role": "user", "content": "Ada"}, {"role": "assistant", "content": "Hi"}], "Ada"),
+        ([{"role": "user", "content": "Ada"}, {"role": "user", "content": "Bob"}], "Bob"),
+        ([{"role": "user", "content": None}], ""),
+        ([{"role": "assistant", "content": "Hi"}, SENT["input"][1]], ""),
+        (["no item", 7], ""),
+        (None, ""),
+    ],
+)
+def test_the_text_of_a_request_is_what_the_user_said_last(sent: Any, text: str) -> None:
+    assert AgentRequest({"input": sent}).text == text
+
+
+def test_a_request_is_made_of_a_text() -> None:
+    request = AgentRequest("Ada")
+    assert (request.text, len(request.messages), request.metadata) == ("Ada", 1, {})
+
+
+def test_neither_text_nor_messages_have_the_notes_of_recovery() -> None:
+    note = recovery_message([])
+    request = AgentRequest({"input": [*SENT["input"], note]})
+    assert request.text == "there"
+    assert [item.role for item in request.messages] == ["user", "user"]
+    assert request.input[-1].content == note["content"]
+    assert AgentRequest(request).text == "there"
+
+
+def test_the_output_format_of_the_responses_api_is_an_item_of_the_request() -> None:
+    request = AgentRequest({"input": "Ada", "text": {"format": {"type": "text"}}})
+    assert request["text"].format.type == "text"
+    assert request.text == "Ada"
 
 
 async def test_a_context_reads_previous_events_and_collects_annotations() -> None:

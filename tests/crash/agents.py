@@ -30,8 +30,8 @@ QUICK = {
     "cleanup_timeout_seconds": 2.0,
 }
 
-agent = Agent("crash")
 _given: dict[str, Any] = json.loads(os.environ.get("CRASH_SETTINGS", "{}"))
+agent = Agent("crash", recovery=_given.pop("recovery", "prose"))
 # The deaf and the silent are found out sooner than in real life, where a test would wait long.
 listener.CHECK_SECONDS = _given.pop("check_seconds", listener.CHECK_SECONDS)
 _answer_seconds = _given.pop("answer_seconds", connections.ANSWER_SECONDS)

@@ -10,7 +10,7 @@ import aiohttp
 
 from tests.crash.fleet import Node, Nodes
 from tests.crash.invariants import Conn, Outcome, check_all
-from tests.crash.recording import posted, text_of, words
+from tests.crash.recording import Recording, decoded, posted, text_of, words
 from tests.support.waiting import wait_until
 
 LEASE_SECONDS = 1.2
@@ -78,6 +78,32 @@ async def test_a_client_that_comes_back_to_another_process_sees_everything_once(
     assert [r.connections for r in recordings] == [2] * 6
     assert max(found.attempt for found in outcomes) == 2
     assert {text_of(found.terminal) for found in outcomes} == {words(40)}
+
+
+async def test_readers_of_an_agent_that_restarts_do_not_see_the_kill(
+    dsn: str, nodes: Nodes, session: aiohttp.ClientSession, conn: Conn
+) -> None:
+    front = nodes.start(dsn, "--no-worker", recovery="restart")
+    workers = [nodes.start(dsn, "--no-server", recovery="restart").until_ready() for _ in range(2)]
+    url = front.url
+    (stays,) = await posted(session, url, 1, "text 40 0.05")
+    following = asyncio.create_task(stays.follow(session, url))
+    await wait_until(lambda: len(stays.frames) > 10)
+
+    pid = await owner_of(conn, stays.response_id)
+    next(worker for worker in workers if worker.pid == pid).kill()
+    left = Recording(stays.response_id)
+    left.frames = stays.frames[:8]
+    await asyncio.gather(following, left.follow(session, url))
+
+    (outcome,) = await check_all(conn, [stays])
+    assert (outcome.attempt, outcome.status) == (2, "completed")
+    assert text_of(outcome.terminal) == words(40)
+    assert (stays.connections, left.frames) == (1, stays.frames)
+    seen = [decoded(frame) for _, frame in stays.frames]
+    assert [event["delta"] for event in seen if "delta" in event] == [f"w{n} " for n in range(40)]
+    assert not stays.seen("response.resumed")
+    assert len({event["item_id"] for event in seen if "item_id" in event}) == 1
 
 
 async def test_50_responses_end_once_each_while_a_worker_dies_every_two_seconds(

@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from pgdurable import Agent, LongRunningAgentServer
+from pgdurable.agent.registry import Recovery
 from pgdurable.process.runtime import Runtime
 from pgdurable.server.keys import RUNTIME
 from tests.support.waiting import TIMEOUT
@@ -96,18 +97,14 @@ async def inside(
     stream: Callable[..., Any] | None = None,
     *,
     invoke: Callable[..., Any] | None = None,
-    recovery: Callable[..., Any] | None = None,
+    recovery: Recovery | Callable[..., Any] = "prose",
     principal: Callable[[web.Request], str] | None = None,
     worker: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Inside]:
     """A server of these handlers, with short leases."""
-    agent = Agent()
-    for register, handler in (
-        (agent.stream, stream),
-        (agent.invoke, invoke),
-        (agent.on_recovery, recovery),
-    ):
+    agent = Agent(recovery=recovery)
+    for register, handler in ((agent.stream, stream), (agent.invoke, invoke)):
         if handler is not None:
             register(handler)
     server = LongRunningAgentServer(agent=agent, dsn=dsn, **{**QUICK, **settings})
