@@ -94,6 +94,7 @@ $$;
 create or replace function pgdurable.takeover_due(
   p_worker_id   text,
   p_queues      text[],
+  p_agents      text[],
   p_running     text[],
   p_stuck_after interval
 )
@@ -112,8 +113,14 @@ begin
   select min(t.due_at)
   into v_due
   from pgdurable._takeable(p_queues, p_stuck_after, v_now) as t
+  join pgdurable.responses as r on r.response_id = t.response_id
   where t.due_at <= v_now + interval '1 s'
-    and not (t.worker_id = p_worker_id and t.response_id = any(p_running));
+    and not (t.worker_id = p_worker_id and t.response_id = any(p_running))
+    and (
+      r.agent = any(pgdurable._claimable_agents(p_agents))
+      or r.cancel_requested_at is not null
+      or r.deadline_at <= v_now
+    );
 
   if exists (
     select

@@ -47,9 +47,10 @@ end;
 $$;
 
 /*
- * Which of these a worker that runs p_running responses may take: of its agents, those under
- * suspicion first and the narrowest company before all, then the youngest; as long as it then
- * runs no more than the strictest of them allows. Who has waited for ten leases is taken anyway.
+ * Which of these a worker that runs p_running responses may take: of its agents, first those
+ * under no suspicion, who wait for nobody; then suspects, the narrowest company and the youngest
+ * before the others, as long as the worker then runs no more than the strictest of them allows.
+ * A suspect that has waited for ten leases is taken anyway.
  */
 create or replace function pgdurable._in_their_turn(
   p_response_ids text[],
@@ -74,7 +75,7 @@ begin
     left join lateral pgdurable._suspicion(r.response_id, r.attempt) as s on true
     where r.response_id = any(p_response_ids)
       and r.agent = any(pgdurable._claimable_agents(p_agents))
-    order by s.cap nulls last, s.started_at desc, r.response_id
+    order by s.cap nulls first, s.started_at desc, r.response_id
   loop
     exit when cardinality(v_taken) >= p_limit;
 

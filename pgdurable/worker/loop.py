@@ -85,7 +85,12 @@ class Worker:
 
     @property
     def free_slots(self) -> int:
-        """How many responses may be claimed; none while leases cannot be renewed."""
+        """How many responses may be claimed; none while a suspect waits for room."""
+        return 0 if self._scan.wants_room else self._room
+
+    @property
+    def _room(self) -> int:
+        """How many more may run; none while leases cannot be renewed."""
         if self._stopping or self._heartbeat.is_failing:
             return 0
         return min(self._settings.concurrency, self._suspects.cap) - len(self._attempts)
@@ -266,10 +271,10 @@ class Worker:
 
     async def _take_over(self) -> None:
         async with self._claiming:
-            if self.free_slots <= 0:
+            if self._room <= 0:
                 await self._scan.pass_over()
             elif await self._scan.is_due(self._attempts.keys()):
-                claimed = await self._scan.take_over(self._attempts.keys(), limit=self.free_slots)
+                claimed = await self._scan.take_over(self._attempts.keys(), limit=self._room)
                 self._begin(claimed, LogEvent.RESPONSE_TAKEN_OVER)
 
     def _begin(self, claimed: list[ClaimedResponse], event: LogEvent) -> None:

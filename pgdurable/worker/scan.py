@@ -51,6 +51,14 @@ class Scan:
         self._looked_at: float | None = None
         self._judge_from = 0.0
         self._due_in: float | None = None
+        self._in_vain_since: float | None = None
+
+    @property
+    def wants_room(self) -> bool:
+        """Has something been due for a lease that no worker had room for? It waits for ten."""
+        if self._in_vain_since is None:
+            return False
+        return 1 < (_now() - self._in_vain_since) / self._lease < 10
 
     async def wait(self) -> None:
         """Until the next look: a whole interval, or as long as the database said."""
@@ -72,6 +80,7 @@ class Scan:
         )
         self._looked_at = _now()
         if due is None:
+            self._in_vain_since = None
             return False
         self._due_in = due.total_seconds()
         return self._due_in <= 0
@@ -79,13 +88,15 @@ class Scan:
     async def take_over(self, running: Collection[str], *, limit: int) -> list[ClaimedResponse]:
         """What may be taken over now."""
         self._due_in = None
-        return await queries.take_over_responses(
+        taken = await queries.take_over_responses(
             await self._claims.get(),
             self._claimant,
             limit=limit,
             running=running,
             stuck_after=self._stuck_after,
         )
+        self._in_vain_since = None if taken else self._in_vain_since or _now()
+        return taken
 
     async def pass_over(self) -> None:
         """No look this time: the worker could take nothing."""

@@ -130,8 +130,9 @@ class Response:
 
 
 def _turn(r: Response) -> tuple[int, float, str]:
-    began_at = r.began_at.timestamp() if r.began_at and r.cap < NO_CAP else 0.0
-    return r.cap, -began_at, r.response_id
+    if r.cap == NO_CAP or r.began_at is None:
+        return 0, 0.0, r.response_id
+    return r.cap, -r.began_at.timestamp(), r.response_id
 
 
 class Model:
@@ -281,7 +282,7 @@ class Model:
         return taken
 
     def _turns(self, waiting: Sequence[Response], limit: int) -> list[Response]:
-        """The caller runs nothing: suspects first, the narrowest company before all."""
+        """The caller runs nothing: first who is no suspect, then the narrowest company."""
         taken: list[Response] = []
         cap = NO_CAP
         for r in sorted(waiting, key=_turn):

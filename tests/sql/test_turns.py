@@ -145,3 +145,15 @@ async def test_what_no_rule_foresaw_ends_with_a_code_of_its_own(db: Conn, clock:
         " join pgdurable.responses as r on r.response_id = e.response_id and r.last_seq = e.seq"
     )
     assert await value(db, last) == "too_many_attempts"
+
+
+async def test_who_is_no_suspect_waits_for_none(db: Conn, clock: Clock) -> None:
+    suspect = await start(db)
+    for worker in ("b", "b", "b"):
+        await enqueue(db)
+        await claim(db, "b")
+        taken = await die(db, clock, worker)
+    fresh = await start(db, "b")
+    taken = await die(db, clock, "c")
+    assert fresh.response_id in [held.response_id for held in taken]
+    assert suspect.response_id not in [held.response_id for held in taken]

@@ -96,12 +96,14 @@ async def takeover_due(
         select pgdurable.takeover_due(
           p_worker_id   => %(worker_id)s,
           p_queues      => %(queues)s,
+          p_agents      => %(agents)s::text[],
           p_running     => %(running)s::text[],
           p_stuck_after => %(stuck_after)s
         )
         """,
         worker_id=claimant.worker_id,
         queues=claimant.queues,
+        agents=claimant.agents,
         running=array_literal(running),
         stuck_after=stuck_after,
     )
