@@ -374,7 +374,7 @@ async def test_a_takeover_looks_at_what_is_in_progress(
         workers={"workers_pkey"},
         presences={"presences_pkey"},
     )
-    check("take_over_responses", plans, wanted, 7 * 30 + 10 * 5)
+    check("take_over_responses", plans, wanted, 12 * 30)
     assert "responses_in_progress_idx" in plans.indexes("responses")
 
 
