@@ -44,7 +44,7 @@ begin
 
   return query
   select o.*
-  from pgdurable._open_attempts(p_response_ids, v_restarted, p_lease, v_now) as o;
+  from pgdurable._open_attempts(p_response_ids, v_restarted, v_now) as o;
 end;
 $$;
 

@@ -12,7 +12,6 @@
 create or replace function pgdurable._open_attempts(
   p_response_ids text[],
   p_restarted    text[],
-  p_lease        interval,
   p_now          timestamptz
 )
 returns setof pgdurable.claimed_response
@@ -56,7 +55,7 @@ begin
   select
     o.response_id, o.attempt, o.status, o.last_seq, o.event_type, o.event, o.principal,
     pgdurable._epoch(o.created_at), o.current_conversation_id, o.conversation_id, o.body, o.fields,
-    o.resumed, o.restarted, o.deadline_at, s.cap, s.lived * 2 + p_lease
+    o.resumed, o.restarted, o.deadline_at, s.cap, s.lived * 1.5 + interval '1 s'
   from opened as o
   left join lateral pgdurable._suspicion(o.response_id, o.attempt - 1) as s on o.attempt > 3
   order by o.priority desc, o.available_at, o.response_id;

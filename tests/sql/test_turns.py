@@ -56,7 +56,7 @@ async def test_two_deaths_delay_nobody_the_third_halves_the_company(db: Conn, cl
         assert [held.suspect_cap for held in taken] == [None] * 8
     third = await die(db, clock, "d")
     assert [held.suspect_cap for held in third] == [4] * 4
-    assert all(held.suspect_for is not None and held.suspect_for > LEASE for held in third)
+    assert all(held.suspect_for is not None and held.suspect_for > PAST_LEASE for held in third)
     assert await take_over(db, "d", running=[held.response_id for held in third]) == []
     assert len(await take_over(db, "e")) == 4
 
