@@ -6,23 +6,18 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 
-from pgdurable import Agent, AgentRequest, Context, LongRunningAgentServer
+from pgdurable import Agent, AgentRequest, LongRunningAgentServer
 from pgdurable_cli.demo_text import LEASE_SECONDS, TEXT
 
 SECONDS_PER_WORD = 0.06
 
-agent = Agent("demo")
+agent = Agent("demo", recovery="restart")
 
 
 @agent.stream()
-async def narrate(request: AgentRequest, context: Context) -> AsyncIterator[str]:
-    """Say TEXT, or what earlier attempts have left of it."""
-    said = "".join(
-        event["delta"]
-        for event in await context.previous_events()
-        if event["type"] == "response.output_text.delta"
-    )
-    for word in re.findall(r"\S+\s*", TEXT[len(said) :]):
+async def narrate(request: AgentRequest) -> AsyncIterator[str]:
+    """Say TEXT, from its beginning: an attempt after a kill is not seen to start over."""
+    for word in re.findall(r"\S+\s*", TEXT):
         await asyncio.sleep(SECONDS_PER_WORD)
         yield word
 

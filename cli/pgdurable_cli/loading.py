@@ -7,14 +7,18 @@ import operator
 import os
 import sys
 import traceback
+from pathlib import Path
 from types import ModuleType
 
 import click
 from aiohttp import web
 
+import pgdurable
 from pgdurable.agent import Agent, default_agent
 from pgdurable.errors import ConfigurationError
 from pgdurable.long_running import LongRunningAgentServer
+
+_PACKAGE = Path(pgdurable.__file__).parent
 
 
 def load_server(target: str) -> LongRunningAgentServer:
@@ -58,7 +62,7 @@ def _import(name: str) -> ModuleType:
 
 
 def _failed_import(name: str, exc: BaseException) -> str:
-    """What failed and in which line: the last one that is not the import machinery's."""
+    """What failed and in which line: the last one that is neither ours nor the import's."""
     where = ""
     if isinstance(exc, SyntaxError) and exc.filename:
         where = f" ({exc.filename}, line {exc.lineno})"
@@ -66,11 +70,15 @@ def _failed_import(name: str, exc: BaseException) -> str:
         frames = [
             frame
             for frame in traceback.extract_tb(exc.__traceback__)
-            if "importlib" not in frame.filename and frame.filename != __file__
+            if "importlib" not in frame.filename and not _is_ours(frame.filename)
         ]
         if frames:
             where = f" ({frames[-1].filename}, line {frames[-1].lineno})"
     return f"importing {name} failed: {type(exc).__name__}: {exc}{where}"
+
+
+def _is_ours(filename: str) -> bool:
+    return Path(filename).is_relative_to(_PACKAGE) or filename == __file__
 
 
 def _named(module: ModuleType, attribute: str) -> object:

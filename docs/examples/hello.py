@@ -1,6 +1,6 @@
 """The smallest agent: forty words, one every 50 ms.
 
-Killed in mid-sentence, it goes on after the last word that was stored.
+Killed in mid-sentence, it starts over, unseen, and its readers get the next word.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 
-from pgdurable import Agent, AgentRequest, Context
+from pgdurable import Agent, AgentRequest
 
 TEXT = (
     "Hello! These forty words reach you one at a time, and each was stored before you saw it. "
@@ -18,22 +18,12 @@ TEXT = (
 )
 SECONDS_PER_WORD = 0.05
 
-agent = Agent("hello")
+agent = Agent("hello", recovery="restart")
 
 
 @agent.stream()
-async def hello(request: AgentRequest, context: Context) -> AsyncIterator[str]:
-    """Say TEXT, or the rest of it."""
-    said = await text_so_far(context)
-    for word in re.findall(r"\S+\s*", TEXT[len(said) :]):
+async def hello(request: AgentRequest) -> AsyncIterator[str]:
+    """Say TEXT."""
+    for word in re.findall(r"\S+\s*", TEXT):
         await asyncio.sleep(SECONDS_PER_WORD)
         yield word
-
-
-async def text_so_far(context: Context) -> str:
-    """Return what earlier attempts have streamed."""
-    return "".join(
-        event["delta"]
-        for event in await context.previous_events()
-        if event["type"] == "response.output_text.delta"
-    )

@@ -12,10 +12,6 @@ agent = Agent("invoke_only")
 
 @agent.invoke()
 def shout(request: AgentRequest, context: Context) -> str:
-    """Return the last message in capitals, and how long it was."""
-    content = request.input[-1].content if request.input else ""
-    if isinstance(content, list):
-        content = " ".join(part.get("text", "") for part in content)
-    text = content or ""
-    context.custom_outputs = {"characters": len(text)}
-    return text.upper()
+    """Return what the user said last in capitals, and how long it was."""
+    context.custom_outputs = {"characters": len(request.text)}
+    return request.text.upper()

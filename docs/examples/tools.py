@@ -59,8 +59,5 @@ async def earlier_result(context: Context) -> dict[str, Any] | None:
 
 
 def order_number(request: AgentRequest) -> str:
-    """Return the digits of the last message."""
-    content = request.input[-1].content if request.input else ""
-    if isinstance(content, list):
-        content = " ".join(part.get("text", "") for part in content)
-    return "".join(c for c in content or "" if c.isdigit()) or "0"
+    """Return the digits of what the user said last."""
+    return "".join(c for c in request.text if c.isdigit()) or "0"

@@ -1,6 +1,6 @@
 """The author's side: decorators, what a handler is given, and helpers it may call."""
 
-from pgdurable.agent.context import Context
+from pgdurable.agent.context import Context, request_cancel
 from pgdurable.agent.fake_ids import replace_fake_id
 from pgdurable.agent.handler import Handler, Mode
 from pgdurable.agent.headers import get_request_headers, set_request_headers
@@ -19,6 +19,7 @@ __all__ = [
     "invoke",
     "on_recovery",
     "replace_fake_id",
+    "request_cancel",
     "set_request_headers",
     "stream",
 ]

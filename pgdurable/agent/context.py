@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,9 +53,29 @@ class Context:
         """
         return self._cancel_requested
 
-    def request_cancel(self) -> None:
-        """Tell the handler to stop; may be called from any thread."""
-        self._cancel_requested = True
+    @classmethod
+    def for_test(
+        cls,
+        *,
+        attempt: int = 1,
+        conversation_id: str = "conv_test",
+        previous_events: Sequence[dict[str, Any]] = (),
+    ) -> Context:
+        """Return a context that needs no server, for an author's own tests.
+
+        With `previous_events` it is that of an attempt after a crash; give it an `attempt` of 2.
+        """
+
+        async def read() -> list[dict[str, Any]]:
+            return list(previous_events)
+
+        return cls(
+            response_id="resp_test",
+            attempt=attempt,
+            conversation_id=conversation_id,
+            is_recovery=bool(previous_events),
+            read_previous_events=read,
+        )
 
     def annotations(self) -> dict[str, Any]:
         """Return what the handler has set for the final response object."""
@@ -67,3 +87,8 @@ class Context:
             "model": self.model,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+
+def request_cancel(context: Context) -> None:
+    """Tell the handler to stop; may be called from any thread."""
+    context._cancel_requested = True

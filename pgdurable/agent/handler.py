@@ -69,6 +69,13 @@ class Handler:
         """The function's name, for messages."""
         return _name(self.function)
 
+    @property
+    def place(self) -> str:
+        """Where the function is, for messages: its name, file and line."""
+        code = getattr(_with_code(inspect.unwrap(self.function)), "__code__", None)
+        where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+        return self.name + where
+
     def __call__(self, request: AgentRequest, context: Context) -> Any:
         """Call the function as it wants to be called and return whatever it returns."""
         if self.context_by is _ContextBy.NOTHING:

@@ -34,9 +34,13 @@ class Registration:
         return self._register(function)
 
     def _register(self, function: Function) -> Function:
+        handler = Handler.of(function, self._mode)
         if self.handler is not None:
-            raise ValueError(f"{self._mode} decorator can only be used once")
-        self.handler = Handler.of(function, self._mode)
+            raise ValueError(
+                f"{self._mode} decorator can only be used once: it has {self.handler.place},"
+                f" and now gets {handler.place}. A second agent is an Agent(name) of its own"
+            )
+        self.handler = handler
         return function
 
 
@@ -57,18 +61,33 @@ class Agent:
     def __init__(
         self, name: str = "agent", *, recovery: Recovery | Callable[..., Any] = "prose"
     ) -> None:
-        if not callable(recovery) and recovery not in get_args(Recovery):
-            choices = ", ".join(map(repr, get_args(Recovery)))
-            raise ConfigurationError(
-                f"recovery must be one of {choices}, or a function, not {recovery!r}"
-            )
         self.name = name
-        self.recovery: Recovery = "prose" if callable(recovery) else recovery
         self.invoke = Registration(Mode.INVOKE)
         self.stream = Registration(Mode.STREAM)
         self.on_recovery = Registration(Mode.ON_RECOVERY)
-        if callable(recovery):
-            self.on_recovery(recovery)
+        self._recovery: Recovery = "prose"
+        self.recovery = recovery
+
+    @property
+    def recovery(self) -> Recovery | Callable[..., Any]:
+        """How a response goes on; a function that is registered decides, whatever was set.
+
+        May be set until a server of the agent starts; ConfigurationError for what is no way.
+        """
+        decides = self.on_recovery.handler
+        return self._recovery if decides is None else decides.function
+
+    @recovery.setter
+    def recovery(self, how: Recovery | Callable[..., Any]) -> None:
+        if callable(how):
+            self.on_recovery(how)
+        elif how in get_args(Recovery):
+            self._recovery = how
+        else:
+            choices = ", ".join(map(repr, get_args(Recovery)))
+            raise ConfigurationError(
+                f"recovery must be one of {choices}, or a function, not {how!r}"
+            )
 
     def handler_for(self, *, stream: bool) -> Handler:
         """Return the handler that serves a request; one alone serves every mode.

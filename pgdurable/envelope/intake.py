@@ -16,11 +16,14 @@ from pgdurable.envelope.kinds import (
     BY_DELTA,
     BY_DONE,
     CLOSINGS,
+    FIELDS,
     INDEX_KEYS,
     INNER_TERMINAL,
     ITEM_ADDED,
     ITEM_DONE,
     ITEM_PROGRESS,
+    LISTS,
+    NEEDED,
     OPENINGS,
     RESERVED,
     TEXT,
@@ -213,6 +216,8 @@ class Intake:
         return []
 
     def _unknown(self, event: dict[str, Any]) -> list[NewEvent]:
+        if "." not in event["type"]:
+            raise InvalidEvent(_no_event(event["type"]))
         item: Item | None = None
         if "item_id" in event or "output_index" in event:
             ref_id = _text(event.get("item_id"))
@@ -285,6 +290,17 @@ _FAMILIES: Final[dict[str, Callable[[Intake, dict[str, Any]], list[NewEvent]]]] 
     **dict.fromkeys(ITEM_PROGRESS, Intake._progress),
     **dict.fromkeys(RESERVED, Intake._nothing),
 }
+
+
+def _no_event(kind: str) -> str:
+    """What to do with an object whose type is that of no event."""
+    if kind in LISTS or kind in FIELDS or kind in NEEDED:
+        wrapped = f'{{"type": "{ITEM_DONE}", "item": ...}}'
+        return f"{kind!r} is the type of an item, not of an event: yield {wrapped}"
+    return (
+        f"{kind!r} is no type of an event: yield text, an event of the Responses API, or one of"
+        " your own whose type has a dot, such as 'my.progress'"
+    )
 
 
 def _passed(event: dict[str, Any], item: Item | None) -> NewEvent:

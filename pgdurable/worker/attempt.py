@@ -26,7 +26,14 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Final, Literal
 
-from pgdurable.agent import AgentRequest, Context, Handler, Mode, set_request_headers
+from pgdurable.agent import (
+    AgentRequest,
+    Context,
+    Handler,
+    Mode,
+    request_cancel,
+    set_request_headers,
+)
 from pgdurable.envelope import Envelope, Transform, transformed
 from pgdurable.envelope.kinds import RESUMED
 from pgdurable.envelope.part import new_event
@@ -137,7 +144,7 @@ class Attempt:
             self._shared.hub.disown(self.response_id)  # its readers want the successor's events
         if self._state is State.RUNNING:
             self._go(State.STOPPING)
-            self._context.request_cancel()
+            request_cancel(self._context)
             if self._task is not None:
                 self._task.cancel()
             grace = min(STOP_GRACE_SECONDS, self._shared.settings.cleanup_timeout_seconds / 4)
@@ -145,7 +152,7 @@ class Attempt:
 
     def forsake(self) -> None:
         """Let go at once, whatever is still running: the process ends."""
-        self._context.request_cancel()
+        request_cancel(self._context)
         self._let_go()
         if self._task is not None:
             self._task.cancel()
@@ -223,7 +230,12 @@ class Attempt:
             async for value in values:
                 if self._state is not State.RUNNING:
                     raise asyncio.CancelledError
-                append(feed(value))
+                try:
+                    events = feed(value)
+                except InvalidEvent as exc:
+                    await values.athrow(exc)  # names the author's line
+                    raise
+                append(events)
                 turn += 1
                 if writer.full:
                     await writer.room()

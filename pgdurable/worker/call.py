@@ -17,12 +17,14 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
+    Iterator,
     Mapping,
 )
 from typing import Any, Final, TypeVar
 
 from pgdurable import fork
-from pgdurable.agent import AgentRequest, Context, Handler
+from pgdurable.agent import AgentRequest, Context, Handler, request_cancel
+from pgdurable.errors import InvalidEvent
 
 T = TypeVar("T")
 
@@ -52,7 +54,10 @@ async def for_result(handler: Handler, request: AgentRequest, context: Context) 
 async def for_values(
     handler: Handler, request: AgentRequest, context: Context
 ) -> AsyncGenerator[Any, None]:
-    """Call the handler for all it yields, whether it is a generator or returns an iterable."""
+    """Call the handler for all it yields, whether it is a generator or returns an iterable.
+
+    An InvalidEvent that is thrown in, because of what it has yielded, gets a note of where.
+    """
     if _makes_generator(handler):
         value = handler(request, context)
     else:
@@ -61,12 +66,28 @@ async def for_values(
         async with _closing(value) as items:
             with fork.child_ends():
                 async for item in items:
-                    yield item
+                    with _named(handler, items):
+                        yield item
     elif isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
         async for item in _from_thread(value, context):
-            yield item
+            with _named(handler):
+                yield item
     elif value is not None:
-        yield value
+        with _named(handler):
+            yield value
+
+
+@contextlib.contextmanager
+def _named(handler: Handler, values: object = None) -> Iterator[None]:
+    """Adds where the value comes from: the `yield` where an async generator waits, else the
+    function, since one in a thread may be ahead of whoever reads it."""
+    try:
+        yield
+    except InvalidEvent as exc:
+        frame = getattr(values, "ag_frame", None)
+        at = f"{frame.f_code.co_filename}:{frame.f_lineno}, in {handler.name}" if frame else None
+        exc.add_note(f"It was yielded at {at or handler.place}")
+        raise
 
 
 def _makes_generator(handler: Handler) -> bool:
@@ -156,7 +177,7 @@ async def _from_thread(values: Iterable[T], context: Context) -> AsyncIterator[T
         await finished
     finally:
         left.set()
-        context.request_cancel()
+        request_cancel(context)
         finished.cancel()
 
 

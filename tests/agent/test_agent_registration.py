@@ -62,8 +62,25 @@ def test_each_decorator_can_be_used_once(mode: Mode) -> None:
     agent = Agent()
     getattr(agent, mode)()(plain)
 
-    with pytest.raises(ValueError, match=f"^{mode} decorator can only be used once$"):
+    line = plain.__code__.co_firstlineno
+    once = rf"^{mode} decorator can only be used once: it has plain \({__file__}:{line}\), and now"
+    with pytest.raises(ValueError, match=once):
         getattr(agent, mode)(plain)
+
+
+def test_recovery_may_be_set_later_and_a_function_decides() -> None:
+    agent = Agent()
+    assert agent.recovery == "prose"
+    agent.recovery = "restart"
+    assert agent.recovery == "restart"
+    agent.recovery = plain
+    assert agent.recovery is plain and agent.on_recovery.handler is not None
+
+
+@pytest.mark.parametrize("how", ["again", None, 7])
+def test_a_recovery_that_does_not_exist_is_refused_with_those_that_do(how: Any) -> None:
+    with pytest.raises(ConfigurationError, match="'prose', 'session', 'restart', or a function"):
+        Agent(recovery=how)
 
 
 def test_the_module_level_decorators_are_the_default_agents() -> None:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from pgdurable import AgentRequest, Context, get_request_headers, replace_fake_id
-from pgdurable.agent import Record, set_request_headers
+from pgdurable.agent import Record, request_cancel, set_request_headers
 from pgdurable.errors import InvalidEvent
 from pgdurable.worker.recovery import recovery_message
 
@@ -234,7 +234,7 @@ def test_a_context_tells_when_to_stop() -> None:
     context = Context(response_id="resp_1", attempt=1, conversation_id="c")
     assert not context.cancel_requested
 
-    context.request_cancel()
+    request_cancel(context)
 
     assert context.cancel_requested
 

@@ -41,7 +41,7 @@ def assert_told(output: str) -> None:
         r"\| Every word you read here",
         r"kill -9 \d+: worker \d",
         r"starting_after=\d+",
-        r"Taken over \d+\.\d s after the kill",
+        r"It went on \d+\.\d s after the kill, in mid-sentence",
         r"1 +claim .* lost",
         r"2 +takeover .* completed",
         ALL_WORDS,

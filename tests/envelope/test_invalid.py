@@ -43,6 +43,9 @@ RUBBISH: list[tuple[object, str]] = [
     ({"delta": "a"}, "it has delta"),
     ({"type": None}, "no type"),
     ({"type": 5}, "not a valid type name"),
+    ({"type": "AIMessageChunk", "content": "a"}, "'AIMessageChunk' is no type of an event"),
+    ({"type": "function_call", "name": "f"}, "type of an item.*output_item.done"),
+    ({"type": "message", "content": "a"}, "type of an item"),
     ({"type": "nul\x00"}, "not a valid type name"),
     ({"type": "line\nfeed"}, "not a valid type name"),
     ({"type": "x" * 200}, "not a valid type name"),
@@ -59,7 +62,7 @@ RUBBISH: list[tuple[object, str]] = [
     (Model(value="\ud83d"), "lone surrogate"),
     (Model(value=object()), "Model cannot be dumped"),
     (nested(65), "nested deeper than 64"),
-    ({"type": "x", "a": "y" * MAX_EVENT_BYTES}, "exceeds the limit"),
+    ({"type": "my.x", "a": "y" * MAX_EVENT_BYTES}, "exceeds the limit"),
     (delta(None), "delta must be a string"),
     (delta(["a"]), "delta must be a string"),
     ({**delta("a"), "extra": "y" * MAX_EVENT_BYTES}, "exceeds the limit"),
@@ -113,9 +116,9 @@ def test_a_transform_that_answers_nothing_is_refused() -> None:
 
 def test_what_is_at_the_limits_is_taken() -> None:
     log = Log()
-    log.feed(nested(64), {"type": "x", "a": [(1 << 64) - 1, -(1 << 63), 1e308, "\x00"]})
-    log.feed({"type": "x", "a": "y" * (MAX_EVENT_BYTES - 20)})
-    assert log.types == ["response.deep".removeprefix("response."), "x", "x"]
+    log.feed(nested(64), {"type": "my.x", "a": [(1 << 64) - 1, -(1 << 63), 1e308, "\x00"]})
+    log.feed({"type": "my.x", "a": "y" * (MAX_EVENT_BYTES - 23)})
+    assert log.types == ["response.deep".removeprefix("response."), "my.x", "my.x"]
 
 
 def test_text_has_no_limit_because_it_is_split() -> None:
