@@ -1,4 +1,4 @@
-"""Settings: what an operator may turn, with the seed's names, defaults and checks."""
+"""Settings: what an operator may turn; the names that Databricks' server has mean the same."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Tools = Literal["function_call", "mcp_call"]
 class LongRunningSettings:
     """Everything that can be set; times are in seconds, sizes in bytes.
 
-    The names of the seed keep their meaning. Raises ConfigurationError (a ValueError) where values
-    contradict each other.
+    Names of databricks_ai_bridge.long_running keep their meaning. Raises ConfigurationError (a
+    ValueError) where values contradict each other.
     """
 
     task_timeout_seconds: float = 3600.0

@@ -1,4 +1,4 @@
-"""The seed's class and constructor, on top of the rest."""
+"""The class and constructor of databricks_ai_bridge.long_running, on top of the rest."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ _DEFAULTS = LongRunningSettings()
 class LongRunningAgentServer:
     """Serves an agent on the Responses API, every event durable, every response recoverable.
 
-    The constructor takes the seed's names and defaults, `dsn` and `listen_dsn` (else PGDURABLE_DSN,
-    DATABASE_URL, else an embedded Postgres), an `agent` (else what the module-level decorators
-    registered) and any other setting of LongRunningSettings by name. Times are in seconds.
+    The constructor takes that server's names and defaults, `dsn` and `listen_dsn` (else
+    PGDURABLE_DSN, DATABASE_URL, else an embedded Postgres), an `agent` (else what the module-level
+    decorators registered) and any other setting of LongRunningSettings by name. Times are in
+    seconds.
 
     Raises SettingsConflict (a ValueError) for values that contradict each other.
     """
@@ -146,7 +147,7 @@ class LongRunningAgentServer:
     ) -> None:
         """Serve until SIGTERM; `--host` and `--port` on the command line win.
 
-        `app_import_string` is accepted for the seed's sake; `pgdurable run --processes N` is the
+        `app_import_string` is accepted for that server's sake; `pgdurable run --processes N` is the
         way to more than one process.
         """
         parser = argparse.ArgumentParser(description=app_import_string)

@@ -1,4 +1,4 @@
-"""Whatever one attempt's handler yields becomes one well-formed Responses stream (PROTOCOL 5).
+"""Whatever one attempt's handler yields becomes one well-formed Responses stream (docs/wire.md 4).
 
 Pure: values in, values out. Reading order:
 

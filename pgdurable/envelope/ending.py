@@ -137,7 +137,7 @@ class Ending:
 
 
 def full_usage(usage: object) -> dict[str, Any] | None:
-    """Usage in the shape every client takes (PROTOCOL 3); None where no count is known."""
+    """Usage in the shape every client takes (docs/wire.md 2); None where no count is known."""
     if not isinstance(usage, dict):
         return None
     read = _count(usage.get("input_tokens", usage.get("prompt_tokens")))

@@ -1,4 +1,4 @@
-"""Output items as authors write them, brought to the shape the wire asks for (PROTOCOL 3)."""
+"""Output items as authors write them, brought to the shape the wire asks for (docs/wire.md 2)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Stored events -> bytes on the wire, and a client's query and headers -> a cursor; pure.
 
-The format is PROTOCOL 4: one `data:` line per frame, comments as keep-alive, `[DONE]` at the end.
+The format is docs/wire.md 3: one `data:` line per frame, comments as keep-alive, `[DONE]` at the
+end.
 No `id:` lines unless asked for, because openai-python takes a comment that follows one for an
 empty event and fails; where they are on, comments therefore end in a single newline.
 """

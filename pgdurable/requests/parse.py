@@ -1,7 +1,7 @@
 """Bytes from a client -> a validated request, and what a response echoes of it; pure.
 
-Only what the server itself must understand is checked (PROTOCOL 2): everything else, unknown keys
-and item types included, is passed on to the handler as it was sent.
+Only what the server itself must understand is checked (docs/wire.md 1): everything else, unknown
+keys and item types included, is passed on to the handler as it was sent.
 """
 
 from __future__ import annotations

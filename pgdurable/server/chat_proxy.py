@@ -1,4 +1,4 @@
-"""The chat UI behind the agent's port (PROTOCOL 12): what is not ours goes to a local UI server.
+"""The chat UI behind the agent's port (docs/wire.md 9): what is not ours goes to a local UI server.
 
 Only allowed paths, only to this machine, no redirects followed, no cookies kept. Bodies pass
 through in both directions piece by piece, as they come, so that an SSE answer stays a stream.

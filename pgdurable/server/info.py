@@ -19,7 +19,7 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def agent_info(request: web.Request) -> web.Response:
-    """MLflow's description of an agent (PROTOCOL 12); without `mlflow_version` where it is not."""
+    """MLflow's description of an agent (docs/wire.md 9), with `mlflow_version` where it is."""
     about = {
         "name": os.environ.get("DATABRICKS_APP_NAME") or options_of(request).agent_name,
         "use_case": "agent",

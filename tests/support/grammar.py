@@ -1,6 +1,6 @@
 """The grammar of a well-formed Responses stream, as one checker for made and for real streams.
 
-Written from PROTOCOL 5 alone: it shares no code with pgdurable.envelope.
+Written from docs/wire.md 4 alone: it shares no code with pgdurable.envelope.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class _Grammar:
         self.error = None
 
     def _resumed_in_progress(self, event: Event) -> None:
-        """The marker as clients get it that know no `response.resumed` (PROTOCOL fact 2)."""
+        """The marker as clients get it that know no `response.resumed` (docs/wire.md 7)."""
         assert event["type"] == "response.in_progress" and event["resumed"] is True
         self._lifecycle(event["type"], event["response"])
         assert event["response"]["attempt_number"] == event["attempt"]

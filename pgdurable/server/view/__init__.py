@@ -1,6 +1,6 @@
 """How one reader wants to see a stream that is stored in one way only; pure.
 
-Two projections for strict clients (PROTOCOL fact 2, section 7), applied when reading:
+Two projections for strict clients (docs/wire.md 7), applied when reading:
 
 * `tools=mcp_call`: a `function_call` in an output means "client, run this tool". Calls that the
   agent has executed itself (a call and its `function_call_output`) go out as one `mcp_call`.
