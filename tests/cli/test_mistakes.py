@@ -33,6 +33,7 @@ ASKING = [("ls",), ("migrate",), ("migrate", "--status"), ("run", QUICK, "--port
         ("tests.cli.apps.slow:asyncio", "is a module, neither"),
         ("tests.cli.command", "has no server and no agent"),
         ("tests.cli.apps.broken", "RuntimeError: the model's key is missing"),
+        ("tests.cli.apps.twice", "tests/cli/apps/twice.py, line 18)"),
     ],
 )
 def test_a_target_that_is_none_is_refused(target: str, message: str, dsn: str) -> None:

@@ -21,7 +21,7 @@ A stream is server-sent events: `data:` lines with one JSON object each, whose `
 starts at 0 and has no gaps; comments keep the connection alive; `data: [DONE]` is the end. A reader
 that lost its connection comes back with `starting_after`. When a worker dies, another one goes on:
 the stream then has a `response.resumed` event, and what the dead one left open is closed as
-`incomplete`.
+`incomplete`; neither, where the agent restarts and says the same again.
 
 Error answers have one shape, `Error`, whatever the path or the method; 503 means that the same
 request may succeed later, `x-should-retry: false` that it must not simply be sent again."""
