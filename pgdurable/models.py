@@ -98,6 +98,7 @@ class ClaimedResponse(WithStatus):
     base_conversation_id: str | None
     request: bytes
     fields: bytes
+    background: bool
     resumed: bool
     restarted: bool
     deadline_at: datetime | None

@@ -111,8 +111,11 @@ as $$
 $$;
 
 /*
- * A lifecycle event, spliced from text. p_fields is what _with_background makes. Nothing
- * here parses JSON, because a U+0000 anywhere in the request would make parsing fail.
+ * A lifecycle event, spliced from text. p_fields is requests.fields: what the
+ * response object echoes of the request. Nothing here parses JSON, because a
+ * U+0000 anywhere in the request would make parsing fail. p_background comes behind
+ * them: release 0.1.0 stored it as one of them, and of equal keys the last one counts.
+ * Null is for a call of that release that has waited for the migration.
  */
 create or replace function pgdurable._lifecycle_event(
   p_type               text,
@@ -123,7 +126,8 @@ create or replace function pgdurable._lifecycle_event(
   p_fields             json,
   p_error              json default null,
   p_incomplete_details json default null,
-  p_output             json default null
+  p_output             json default null,
+  p_background         boolean default null
 )
 returns json
 language plpgsql
@@ -141,26 +145,8 @@ begin
     || ',"incomplete_details":' || coalesce(p_incomplete_details::text, 'null')
     || ',"output":' || coalesce(p_output::text, '[]')
     || case when p_fields::text = '{}' then '' else ',' || substr(p_fields::text, 2, length(p_fields::text) - 2) end
+    || coalesce(',"background":' || p_background, '')
     || '}}'
-  )::json;
-end;
-$$;
-
-/*
- * What a response object says of its request: requests.fields, and of the column, so that a retry
- * can change it, whether it is in the background. At the end: release 0.1.0 stored that too, and
- * of equal keys the last one counts.
- */
-create or replace function pgdurable._with_background(p_fields json, p_background boolean)
-returns json
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return (
-    left(p_fields::text, -1) || case when p_fields::text = '{}' then '' else ',' end
-    || '"background":' || p_background || '}'
   )::json;
 end;
 $$;

@@ -57,6 +57,7 @@ select pgdurable._make_type('claimed_response', $$
   base_conversation_id text,      -- as the client sent it
   request              json,
   fields               json,
+  background           boolean,
   resumed              boolean,   -- earlier attempts left events: response.resumed tells readers
   restarted            boolean,   -- they did, and the handler starts over, unseen by readers
   deadline_at          timestamptz,

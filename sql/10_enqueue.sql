@@ -149,8 +149,7 @@ begin
   select
     m.response_id, 0, 0, 'response.created',
     pgdurable._lifecycle_event(
-      'response.created', m.response_id, p_now, 'queued', 0,
-      pgdurable._with_background(m.fields, m.background)
+      'response.created', m.response_id, p_now, 'queued', 0, m.fields, p_background => m.background
     ),
     p_now
   from made as m

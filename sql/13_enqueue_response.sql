@@ -106,7 +106,9 @@ begin
   into v_fields
   from pgdurable._request_fields() as f
   cross join lateral (
-    select case when pgdurable._has_type(p_request -> f.name, f.types) then p_request -> f.name end as value
+    select case
+      when p_request ? f.name and pgdurable._has_type(p_request -> f.name, f.types) then p_request -> f.name
+    end as value
   ) as s
   where f.echo = 'always'
     or f.echo = 'when sent' and s.value is not null;

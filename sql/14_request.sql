@@ -165,6 +165,10 @@ begin
     v_ids := v_ids || (v_item.id #>> '{}');
   end loop;
 
+  if p_previous is null and v_ids = '{}' then
+    return;
+  end if;
+
   select u.id
   into v_unknown
   from pgdurable.unknown_references(p_principal, array_remove(array[p_previous], null), v_ids) as u (id)

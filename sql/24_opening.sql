@@ -22,8 +22,7 @@ begin
   return query
   with begun as materialized (
     select
-      r.*, q.body, pgdurable._with_background(q.fields, r.background) as fields, a.resumed,
-      a.conversation_id as current_conversation_id,
+      r.*, q.body, q.fields, a.resumed, a.conversation_id as current_conversation_id,
       r.response_id = any(p_restarted) as restarted
     from pgdurable.responses as r
     join pgdurable.requests as q on q.response_id = r.response_id
@@ -41,7 +40,8 @@ begin
         when b.restarted then null
         when b.resumed then pgdurable._resumed_event(b.attempt, b.last_seq, b.current_conversation_id)
         else pgdurable._lifecycle_event(
-          'response.in_progress', b.response_id, b.created_at, b.status, b.attempt, b.fields
+          'response.in_progress', b.response_id, b.created_at, b.status, b.attempt, b.fields,
+          p_background => b.background
         )
       end as event
     from begun as b
@@ -54,7 +54,7 @@ begin
   )
   select
     o.response_id, o.attempt, o.status, o.last_seq, o.event_type, o.event, o.principal,
-    pgdurable._epoch(o.created_at), o.current_conversation_id, o.conversation_id, o.body, o.fields,
+    pgdurable._epoch(o.created_at), o.current_conversation_id, o.conversation_id, o.body, o.fields, o.background,
     o.resumed, o.restarted, o.deadline_at, s.cap, s.lived * 1.5 + interval '1 s'
   from opened as o
   left join lateral pgdurable._suspicion(o.response_id, o.attempt - 1) as s on o.attempt > 3

@@ -43,13 +43,13 @@ begin
   select
     p_response_id, v_seq, r.attempt, v_type,
     pgdurable._lifecycle_event(
-      v_type, p_response_id, r.created_at, v_status, r.attempt,
-      pgdurable._with_background(q.fields, r.background),
+      v_type, p_response_id, r.created_at, v_status, r.attempt, q.fields,
       case when v_status = 'failed' then
         json_build_object('code', p_code, 'message', v_message, 'type', 'server_error')
       end,
       case when v_status = 'cancelled' then '{"reason":"cancelled"}'::json end,
-      pgdurable._closed_items(p_response_id)
+      pgdurable._closed_items(p_response_id),
+      r.background
     ),
     p_now
   from pgdurable.responses as r

@@ -20,8 +20,7 @@ begin
   return query
   select
     r.response_id, r.principal, r.status, r.attempt, r.last_seq, r.background, r.store,
-    pgdurable._epoch(r.created_at), r.conversation_id,
-    pgdurable._with_background(q.fields, r.background), t.body,
+    pgdurable._epoch(r.created_at), r.conversation_id, q.fields, t.body,
     case when r.finished_at is null then array(
       select i.body
       from pgdurable.events as i

@@ -34,8 +34,7 @@ declare
 begin
   return query
   select
-    l.response_id, l.status, l.attempt, l.background, pgdurable._epoch(l.created_at),
-    pgdurable._with_background(l.fields, l.background), l.terminal
+    l.response_id, l.status, l.attempt, l.background, pgdurable._epoch(l.created_at), l.fields, l.terminal
   from unnest(v_ids) with ordinality as i (response_id, n)
   cross join lateral (
     select

@@ -21,7 +21,7 @@ from pgdurable.models import EnqueuedResponse
 from pgdurable.requests import ResponseRequest, chain, parse_request, response_fields
 from pgdurable.server.blocking import block
 from pgdurable.server.keys import options_of, principal_of, runtime_of
-from pgdurable.server.objects import response_of_event, response_of_snapshot
+from pgdurable.server.objects import response_in, response_of_snapshot
 from pgdurable.server.refusals import json_response, refusal
 from pgdurable.server.streams import View, stream
 
@@ -42,7 +42,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     if sent.background and not sent.stream:
         enqueued = await runtime.enqueue(new, headers)
         if enqueued.outcome == "created" and enqueued.event is not None:
-            queued = response_of_event(enqueued.event)
+            queued = response_in(enqueued.event)
             return json_response(queued, headers=_headers(request, enqueued.response_id))
     else:
         async with runtime.hub.open(new.response_id) as feed:

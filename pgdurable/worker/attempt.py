@@ -321,6 +321,7 @@ def _envelope(claimed: ClaimedResponse, transform: Transform | None = None) -> E
 
 def _fields(claimed: ClaimedResponse) -> dict[str, Any]:
     try:
-        return parsed(claimed.fields)
+        fields = parsed(claimed.fields)
     except InvalidRequest:
-        return {}  # the request holds the same, and fails the attempt
+        fields = {}  # the request holds the same, and fails the attempt
+    return {**fields, "background": claimed.background}

@@ -23,8 +23,9 @@ add constraint finished_not_before_started
 alter table pgdurable.attempts
 add constraint ended_not_before_started check (ended_at >= started_at) not valid;
 
--- It names whole event types now.
+-- It names whole event types now, and the other one says whether it is in the background.
 drop function pgdurable._streamed_parts(text, bigint, text);
+drop function pgdurable._lifecycle_event(text, text, timestamptz, text, integer, json, json, json, json);
 
 -- They answered a claimed response that was half null, and answer less now.
 drop function pgdurable._end_without_handler(text, text, timestamptz);

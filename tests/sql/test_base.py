@@ -84,26 +84,29 @@ async def test_a_lifecycle_event_is_spliced_and_copies_the_fields_as_they_stand(
     made = await value(
         db,
         "select pgdurable._lifecycle_event('response.created', 'resp_1',"
-        " timestamptz '2026-01-02 03:04:05.9Z', 'queued', 0, %s::json)::text",
+        " timestamptz '2026-01-02 03:04:05.9Z', 'queued', 0, %s::json, p_background => true)::text",
         fields,
     )
     inner = fields.removeprefix("{").removesuffix("}")
     assert made == (
         '{"type":"response.created","response":{"id":"resp_1","object":"response",'
         '"created_at":1767323045,"status":"queued","attempt_number":0,"error":null,'
-        '"incomplete_details":null,"output":[]' + ("," + inner if inner else "") + "}}"
+        '"incomplete_details":null,"output":[]'
+        + ("," + inner if inner else "")
+        + ',"background":true}}'
     )
 
 
 async def test_a_lifecycle_event_holds_the_object_that_python_makes(db: Conn) -> None:
     told: dict[str, Any] = {"error": {"code": "x"}, "incomplete_details": {"reason": "cancelled"}}
-    fields = {"model": "m", "metadata": {"a": "b"}}
+    fields: dict[str, Any] = {"model": "m", "metadata": {"a": "b"}}
     made = await value(
         db,
         "select pgdurable._lifecycle_event('response.failed', 'resp_1',"
-        " timestamptz '2026-01-02 03:04:05.9Z', 'failed', 2, %s, %s, %s, %s)::text",
+        " timestamptz '2026-01-02 03:04:05.9Z', 'failed', 2, %s, %s, %s, %s, false)::text",
         *[orjson.dumps(part).decode() for part in (fields, *told.values(), [{"id": "msg_1"}])],
     )
+    fields |= {"background": False}
     response = response_object(
         "resp_1", 1767323045, Status.FAILED, 2, fields, output=[{"id": "msg_1"}], **told
     )

@@ -35,7 +35,7 @@ async def test_a_claim_takes_the_lease_and_opens_the_first_attempt(db: Conn) -> 
     assert (held.response_id, held.attempt, held.status) == (response_id, 1, Status.IN_PROGRESS)
     assert (held.last_seq, held.event_type, held.resumed) == (1, "response.in_progress", False)
     assert (held.principal, held.request) == ("p", b'{"input":"x"}')
-    assert held.fields == b'{"model":"y","background":true}'
+    assert held.fields == b'{"model":"y"}'
     row = await state(db, response_id)
     assert (row["status"], row["worker_id"], row["failed_attempts"]) == (
         "in_progress",

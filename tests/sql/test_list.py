@@ -76,7 +76,7 @@ async def test_a_row_has_what_a_client_wants_to_see(db: Conn) -> None:
     (held,) = await claim(db)
     (running,) = await page(db)
     assert (running.status, running.attempt, running.background) == (Status.IN_PROGRESS, 1, True)
-    assert (running.fields, running.terminal) == (b'{"model":"m","background":true}', None)
+    assert (running.fields, running.terminal) == (b'{"model":"m"}', None)
     await finish(db, held)
     (finished,) = await page(db)
     assert finished.terminal == terminal().event.body

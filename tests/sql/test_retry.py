@@ -59,8 +59,7 @@ async def test_a_finished_one_is_enqueued_again_and_stays_as_it_is(
     assert new["retried_from"] == held.response_id
     assert new["deadline_at"] - new["created_at"] == timedelta(hours=1)
     (again,) = await claim(db)
-    assert (again.request, again.fields) == (body, body[:-1] + b',"background":true}')
-    assert again.attempt == 1
+    assert (again.request, again.fields, again.attempt) == (body, body, 1)
     requests = await value(
         db,
         "select count(distinct (q.metadata, q.previous_response_id)) from pgdurable.requests as q",
@@ -105,7 +104,7 @@ async def test_a_foreground_response_is_retried_in_the_background_and_says_so(
             response = orjson.loads(body)["response"]
             assert (response["background"], response["user"]) == (background, "a\0b")
     (again,) = await claim(db)
-    assert orjson.loads(again.fields or b"")["background"] is True
+    assert again.background is True
 
 
 async def test_what_has_not_finished_is_refused(db: Conn) -> None:

@@ -62,7 +62,7 @@ async def test_a_running_response_shows_the_items_of_its_current_attempt(
     seen = await get(db, held.response_id, "p")
     assert (seen.status, seen.attempt, seen.last_seq) == (Status.IN_PROGRESS, 1, 4)
     assert (seen.principal, seen.conversation_id) == ("p", "c")
-    assert seen.fields == b'{"model":"m","background":true}'
+    assert seen.fields == b'{"model":"m"}'
     assert seen.items == [done("msg_1").body, done("msg_2", 1).body]
     assert (seen.terminal, seen.background, seen.store) == (None, True, True)
     clock.advance(PAST_LEASE)
