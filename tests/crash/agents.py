@@ -47,7 +47,7 @@ server = LongRunningAgentServer(agent=agent, **{**QUICK, **_given})
 async def act(request: AgentRequest, context: Context) -> AsyncIterator[str]:
     """`text COUNT SECONDS`: words with pauses; `block SECONDS`: a word, and the loop stands still;
     `thread SECONDS`: a word, then a thread that no one can stop; `deaf`: does not let itself be
-    cancelled; `quit`: a task of its own ends the process."""
+    cancelled; `quit`: a task of its own ends the process; `die SECONDS`: it kills the process."""
     words = str(request.input[0].content).split()
     try:
         async for word in _ACTIONS[words[0]](*words[1:]):
@@ -94,7 +94,14 @@ async def _quit() -> AsyncIterator[str]:
     await asyncio.create_task(child())
 
 
+async def _die(seconds: str) -> AsyncIterator[str]:
+    yield "before "
+    await asyncio.sleep(float(seconds))
+    os._exit(9)
+
+
 _ACTIONS: dict[str, Any] = {
+    "die": _die,
     "text": _text,
     "block": _block,
     "thread": _thread,
