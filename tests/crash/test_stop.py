@@ -26,7 +26,7 @@ async def test_a_stopped_worker_hands_its_responses_to_another_at_once(
     front = nodes.start(dsn, "--no-worker")
     first = nodes.start(dsn, "--no-server", **LONG_LEASE).until_ready()
     url = front.url
-    recordings = await posted(session, url, 4, "text 40 0.05")
+    recordings = await posted(session, url, 4, "text 40 0.2")
     following = [asyncio.create_task(r.follow(session, url)) for r in recordings]
     await wait_until(lambda: all(len(r.frames) > 10 for r in recordings))
     nodes.start(dsn, "--no-server", **LONG_LEASE).until_ready()
