@@ -30,7 +30,7 @@ class LongRunningSettings:
     """How long a stopping process may take to hand its responses back."""
     heartbeat_interval_seconds: float = 3.0
     heartbeat_stale_threshold_seconds: float = 10.0
-    """The lease: a response whose worker is silent this long goes to another one."""
+    """The lease: without a renewal for this long, a response goes to another worker."""
     stale_scan_interval_seconds: float = 0.75
     """How often each worker looks for workers that are gone."""
     stale_scan_jitter_fraction: float = 0.1
@@ -42,7 +42,7 @@ class LongRunningSettings:
     """How many responses one process works on at a time."""
     queue: str = "default"
     max_attempts: int = 3
-    """Attempts whose worker may go silent, the first included, before the response fails."""
+    """How often the worker may die, with nothing else in progress, before the response fails."""
     deadline_seconds: float | None = None
     """A response that is not finished this long after its creation fails."""
     drain_timeout_seconds: float = 5.0
@@ -55,7 +55,7 @@ class LongRunningSettings:
     """POSTs are answered 503 while this many enqueues wait for the database in this process."""
     keep_alive_seconds: float = 15.0
     on_disconnect: OnDisconnect = "cancel"
-    """What becomes of a foreground response whose client has left."""
+    """What becomes of a foreground response when its client leaves."""
     resume_marker: ResumeMarker = "resumed"
     tools: Tools = "function_call"
     pool_size: int = 4
@@ -84,7 +84,7 @@ class LongRunningSettings:
                 continue
             if value == 0 and name in ("stale_scan_jitter_fraction", "drain_timeout_seconds"):
                 continue
-            if not value > 0:  # nor is nan
+            if not value > 0:  # nan is not greater either
                 raise SettingsConflict(f"{name} must be greater than 0, not {value}")
 
 

@@ -84,7 +84,7 @@ def _in_child() -> None:
 
 
 def _event_loops() -> Iterator[int]:
-    """What is watched for whom is shared with the parent. Loops of other threads have died here."""
+    """The parent shares its watched descriptors. Loops of other threads have died here."""
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
             if os.readlink(entry) == "anon_inode:[eventpoll]":

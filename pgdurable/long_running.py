@@ -83,7 +83,7 @@ class LongRunningAgentServer:
         return event
 
     def principal(self, request: web.Request) -> str:
-        """Override to say whose responses a request may see; everybody's, as it stands."""
+        """Override to separate users: a request sees the responses of its principal only."""
         return ""
 
     def configure(self, **changes: Any) -> None:

@@ -70,7 +70,7 @@ begin
 end;
 $$;
 
-/* The rows of those whose key, if they have one, is theirs. Answers the ids that were new. */
+/* The rows of the responses that own their keys, or have none. Answers the ids that were new. */
 create or replace function pgdurable._insert_responses(
   p_response_ids     text[],
   p_owner_ids        text[],

@@ -18,7 +18,7 @@ as $$
 $$;
 
 /*
- * Whose each key is, and for which request. The key rows are inserted before anything
+ * Which response owns each key, and for which request. The key rows are inserted before anything
  * else: of fifty at once one wins, the others wait for its commit and then, in a new
  * snapshot, find its response. One that was deleted just then has freed its key.
  * The limit keeps the look-up to one index scan per key, whatever the plan; under REPEATABLE

@@ -67,7 +67,7 @@ $$;
 comment on function pgdurable.claim_responses is
   'Take the lease on up to p_limit queued responses of these queues and agents.';
 
-/* Who has agents may also have what was enqueued before agents were told apart; who has none, nothing. */
+/* A worker with agents may also claim what names none; a worker without agents may claim nothing. */
 create or replace function pgdurable._claimable_agents(p_agents text[])
 returns text[]
 language sql

@@ -89,7 +89,7 @@ $$;
 
 /*
  * What an idle worker asks: how long until it should take over; null where nothing is to come
- * within a second, zero or less where something is due. It also notes whose lock is free.
+ * within a second, zero or less where something is due. It also notes which locks are free.
  */
 create or replace function pgdurable.takeover_due(
   p_worker_id   text,

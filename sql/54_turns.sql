@@ -48,7 +48,7 @@ $$;
 
 /*
  * Which of these a worker that runs p_running responses may take: of its agents, first those
- * under no suspicion, who wait for nobody; then suspects, the narrowest company and the youngest
+ * under no suspicion, which wait for nothing; then suspects, the narrowest company and the youngest
  * before the others, as long as the worker then runs no more than the strictest of them allows.
  * A suspect that has waited for ten leases is taken anyway.
  */

@@ -12,7 +12,7 @@
 
 /*
  * All of it is one transaction: attempt, rotation, alias and event stand or fall together.
- * Those that end are no answer to a worker, who has nothing to do for them: their readers
+ * Those that end are not answered, since a worker has nothing to do for them: their readers
  * are told. p_running is what the caller runs itself: nobody takes that from it.
  *
  * Everything that the gone worker had is marked at once, with how many others were in its
@@ -68,7 +68,7 @@ comment on function pgdurable.take_over_responses is
 
 /*
  * Lock what is due, mark it, and answer it. What was renewed since it was looked at is left
- * alone: the lock compares. Who shares a worker died in company, whatever this caller may take.
+ * alone: the lock compares. Responses that share a worker died in company, also those that this caller may not take.
  */
 create or replace function pgdurable._lock_gone(
   p_worker_id   text,

@@ -74,7 +74,7 @@ stable
 set search_path = ''
 as $$
   select case p_code
-    when 'max_attempts' then 'Every allowed attempt ended without a result: its worker went silent.'
+    when 'max_attempts' then 'Every allowed attempt ended without a result: its worker died.'
     when 'too_many_attempts' then 'The workers of far too many attempts have died or stood still.'
     when 'deadline_exceeded' then 'The response was not finished before its deadline.'
     when 'storage_refused' then 'The database refused to store what the agent answered.'

@@ -61,7 +61,7 @@ $$;
 
 /*
  * An output_item.added event -> the output_item.done that closes it as incomplete.
- * Null where there is no item, or none that Postgres can take apart (U+0000, a lone
+ * Null where there is no item, or Postgres cannot take it apart (U+0000, a lone
  * surrogate, too deep). As json, values are copied as they stand: 1e400000 is fine.
  */
 create or replace function pgdurable._incomplete_item(p_added json)

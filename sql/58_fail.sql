@@ -9,7 +9,7 @@
  */
 
 /*
- * The database has refused what an attempt wanted to store: a check of somebody's,
+ * The database has refused what an attempt wanted to store: a check that an operator has added,
  * a limit. The next attempt would meet the same, so the response ends at once, with
  * what is in its log.
  */

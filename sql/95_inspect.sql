@@ -67,7 +67,7 @@ where r.status = 'in_progress'
   and r.lease_expires_at < (select pgdurable.now());
 
 comment on view pgdurable.expired_leases is
-  'Responses whose worker went silent and that nobody has taken over yet: the stuck ones.';
+  'Responses with an expired lease that no worker has taken over yet: the stuck ones.';
 
 create view pgdurable.worker_activity as
 select

@@ -40,7 +40,7 @@ def cancel(response_id: str, dsn: str | None) -> None:
         click.echo(f"{response_id} is cancelled.")
     elif silent:
         click.echo(
-            f"{response_id} is {status}, and its worker has gone silent: "
+            f"{response_id} is {status}, and its lease has expired: "
             "the next worker that runs for this queue ends it."
         )
     else:

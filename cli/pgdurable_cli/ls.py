@@ -20,7 +20,7 @@ Examples:
   pgdurable ls --status failed --limit 100
   pgdurable ls --queue slow
 
-LEASE LEFT is negative where a worker has gone silent and nobody has taken over yet."""
+LEASE LEFT is negative where a lease has expired and no worker has taken over yet."""
 )
 @click.option(
     "--status", type=click.Choice([str(s) for s in Status]), help="Only those with this status."

@@ -56,7 +56,7 @@ CONNECT_SECONDS = 15.0
 CANCEL_SECONDS = 1.0
 # A timer that fires this late has waited for the event loop, and so has the answer.
 LATE_SECONDS = 1.0
-# No statement of ours holds a row for as long; whoever does is a person.
+# No statement of ours holds a row for so long. A person's open transaction may.
 LOCK_TIMEOUT = timedelta(milliseconds=500)
 # Between two tries of what the database was away for.
 OUTAGE_PAUSE_SECONDS = 0.5
@@ -237,7 +237,7 @@ def answered(
 
 
 def hang_up(conn: AsyncConnection[Any] | Connection[Any]) -> None:
-    """Break the connection under whoever waits for an answer on it; callable from any thread."""
+    """Break a connection that waits for an answer; callable from any thread."""
     with (
         contextlib.suppress(OSError, psycopg.Error),
         socket.socket(fileno=os.dup(conn.fileno())) as peer,

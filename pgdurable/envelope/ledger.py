@@ -1,4 +1,4 @@
-"""All items of one attempt: who is open, what the author calls them, what may not be reused."""
+"""All items of one attempt: which are open, how the author calls them, which ids are taken."""
 
 from __future__ import annotations
 

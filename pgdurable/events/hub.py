@@ -209,7 +209,7 @@ class Hub:
         self._owned.add(response_id)
 
     def disown(self, response_id: str) -> None:
-        """It no longer does; whoever writes now is heard through wakes."""
+        """It no longer does; the new writer is heard through wakes."""
         self._owned.discard(response_id)
         self.news([response_id])
 

@@ -268,7 +268,7 @@ class Writer:
             await self._refuse(self._conn, batch[0], exc)
 
     async def _without_held(self, batch: list[_Share], exc: Exception) -> list[_Share]:
-        """What is left of the batch without the responses whose rows somebody holds."""
+        """What is left of the batch without the responses that are held."""
         attempts = [share.log.key for share in batch]
         try:
             held = await queries.held_responses(

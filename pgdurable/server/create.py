@@ -1,7 +1,7 @@
 """POST: blocking, stream, background, background and stream; one engine behind all four.
 
 Every response is durable before its first byte goes out. A foreground client that leaves cancels
-its response (`on_disconnect`); a background one never does, nor one that has sent an
+its response (`on_disconnect`); a background one never does, and neither does one that has sent an
 Idempotency-Key, because that is how it comes back.
 """
 

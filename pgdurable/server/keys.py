@@ -64,5 +64,5 @@ def options_of(request: web.Request) -> Options:
 
 
 def principal_of(request: web.Request) -> str:
-    """Whose responses this request may see."""
+    """The principal that this request may see responses of."""
     return options_of(request).principal(request)

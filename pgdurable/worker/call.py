@@ -1,6 +1,6 @@
 """Calling a handler, whatever kind it is: async on the event loop, sync in a thread of its own.
 
-Threads are daemons: one that is stuck in somebody's code cannot keep the process from ending.
+Threads are daemons: one that is stuck in an author's code cannot keep the process from ending.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ async def for_values(
 @contextlib.contextmanager
 def _named(handler: Handler, values: object = None) -> Iterator[None]:
     """Adds where the value comes from: the `yield` where an async generator waits, else the
-    function, since one in a thread may be ahead of whoever reads it."""
+    function, since one in a thread may be ahead of its reader."""
     try:
         yield
     except InvalidEvent as exc:
@@ -146,7 +146,7 @@ _END: Final = object()
 
 
 async def _from_thread(values: Iterable[T], context: Context) -> AsyncIterator[T]:
-    """What a sync iterable yields, at most AHEAD values ahead of whoever reads them."""
+    """What a sync iterable yields, at most AHEAD values ahead of the reader."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[Any] = asyncio.Queue()
     room = threading.Semaphore(AHEAD)

@@ -1,8 +1,8 @@
 """When to look for responses whose worker is gone, and when to judge nobody.
 
 About once a second the database is asked whether something is due; it may answer that something
-will be in a moment. Whoever has just been frozen, or cut off from the database, sees leases that
-have run out for the same reason: it renews its own first, and gives others the time of one lease.
+will be in a moment. A process that was frozen, or cut off from the database, sees leases that have
+run out for the same reason: it renews its own first, and gives others the time of one lease.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def test_cancel_says_so_when_the_worker_has_gone_silent(dsn: str, db: Connection
     response_id = enqueue(db)
     claim = "select pgdurable.claim_responses('gone', '{default}', 1, '0', '{agent}')"
     db.execute(claim)
-    assert "its worker has gone silent" in said("cancel", response_id, dsn=dsn)[0]
+    assert "its lease has expired" in said("cancel", response_id, dsn=dsn)[0]
     assert overview(db, response_id, "cancel_requested")
 
 

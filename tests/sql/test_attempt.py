@@ -31,7 +31,7 @@ async def alias(db: Conn, base: str, principal: str = "") -> str:
 
 
 async def crashed(db: Conn, clock: Clock, **columns: Any) -> str:
-    """A response whose first owner appended something and went silent."""
+    """A response whose first owner appended something and died."""
     held = await start(db, **columns)
     await append(db, held)
     clock.advance(PAST_LEASE)

@@ -25,7 +25,7 @@ from tests.support.engine import (
 
 
 async def ended(db: Conn, clock: Clock, *events: NewEvent) -> str:
-    """A response with these events whose only attempt went silent."""
+    """A response with these events whose only attempt died."""
     held = await start(db, max_attempts=1)
     await append(db, held, *events)
     clock.advance(PAST_LEASE)

@@ -48,7 +48,7 @@ def closings_of_the_envelope(log: Log) -> list[dict[str, Any]]:
 
 
 async def log_after_its_end(db: Conn, clock: Clock, events: list[NewEvent]) -> list[dict[str, Any]]:
-    """All that is stored of a response whose only attempt appended these and went silent."""
+    """All that is stored of a response whose only attempt appended these and died."""
     held = await start(db, max_attempts=1)
     if events:
         await append(db, held, *events)

@@ -45,7 +45,7 @@ async def test_past_its_budget_it_fails_with_an_error_event_and_a_terminal_one(
     error = await value(db, "select e.body from pgdurable.events as e where e.type = 'error'")
     assert error == (
         b'{"type":"error","code":"max_attempts","message":"Every allowed attempt ended without a'
-        b' result: its worker went silent.","param":null}'
+        b' result: its worker died.","param":null}'
     )
     assert await attempts_of(db, held.response_id) == [(1, "a", "claim", False, "lost")]
 

@@ -50,7 +50,7 @@ class Postmaster:
     def wait_until_decided(self) -> int | None:
         """The port of a running server, None where there is none; waits while it starts or stops.
 
-        One whose socket somebody removed is stopped, because nobody could reach it.
+        A server that has lost its socket file is stopped: nobody could reach it.
         """
         deadline = time.monotonic() + 60
         while (now := self.read()) and now.live:

@@ -86,7 +86,7 @@ class EmbeddedPostgres:
     """Starts the home's server or joins it; the last one to leave stops it.
 
     `port` opens 127.0.0.1 as well (with a password); without it there is only the socket.
-    `settings` and `port` count for whoever starts the server, not for whoever joins it.
+    `settings` and `port` count for the process that starts the server, not for one that joins it.
     """
 
     def __init__(

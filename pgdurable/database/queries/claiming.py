@@ -12,7 +12,7 @@ from pgdurable.models import ClaimedResponse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimant:
-    """Who claims: its id, its queues, and the agents that it has.
+    """The worker that claims: its id, its queues, and the agents that it has.
 
     After a crash the agents in `restarting` start over, unseen by readers; those in `keeping` go
     on on the same conversation; all others go on on a rotated one.

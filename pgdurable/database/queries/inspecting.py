@@ -83,7 +83,7 @@ async def response_overviews(
 
 
 async def response_overview(conn: Conn, *, response_id: str) -> ResponseOverview:
-    """One response, whoever it belongs to; raises ResponseNotFound."""
+    """One response, of any principal; raises ResponseNotFound."""
     rows = await fetch(
         conn,
         ResponseOverview,

@@ -180,7 +180,7 @@ def _heartbeat_args(
 async def held_responses(
     conn: Conn, *, attempts: Sequence[tuple[str, int]], lease: timedelta
 ) -> set[str]:
-    """Those of these whose rows somebody holds; renews the leases of the others on the way."""
+    """The ids whose rows are locked by an open transaction; renews the leases of the others."""
     results = await fetch(conn, LeaseResult, _HEARTBEAT, **_heartbeat_args("", attempts, lease))
     return {result.response_id for result in results if result.outcome == "busy"}
 

@@ -14,7 +14,7 @@ from pgdurable.database.schema.plan import LOCK
 from pgdurable.database.schema.session import Connection, MigrationFailed
 
 T = TypeVar("T")
-# Whoever waits for a table holds up all that come after it.
+# A session that waits for a table holds up all sessions that come after it.
 TURN = timedelta(seconds=1)
 POLL_SECONDS = 0.1
 

@@ -103,7 +103,7 @@ def fold_events(events: Iterable[PreviousEvent]) -> list[dict[str, Any]]:
 
     {"attempt", "item"}: the item as it was closed, or, with status "incomplete", with the text
     and arguments streamed so far. {"attempt", "event"}: an event of the handler's own type. An
-    item belongs to the attempt that began it, whoever closed it.
+    item belongs to the attempt that began it, also where a later one closed it.
     """
     history = _History()
     for _, attempt, type_, event in events:
