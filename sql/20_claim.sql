@@ -31,8 +31,9 @@ set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_now timestamptz := pgdurable.now();
-  v_ids text[];
+  v_now       timestamptz := pgdurable.now();
+  v_ids       text[];
+  v_restarted text[];
 begin
   with due as materialized (
     select d.response_id
@@ -57,9 +58,11 @@ begin
   from due as d;
 
   if v_ids is not null then
+    v_restarted := pgdurable._begin_attempts(v_ids, p_worker_id, p_lease, 'claim', p_restarting, p_keeping);
+
     return query
-    select b.*
-    from pgdurable._begin_attempts(v_ids, p_worker_id, p_lease, 'claim', p_restarting, p_keeping) as b;
+    select o.*
+    from pgdurable._open_attempts(v_ids, v_restarted, v_now) as o;
   end if;
 end;
 $$;

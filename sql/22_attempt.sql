@@ -11,8 +11,10 @@
 /*
  * Every attempt opens with one event: response.in_progress, or response.resumed when earlier
  * attempts left events of their own; such an attempt runs on a rotated conversation, and the
- * alias commits with it, unless its agent is in p_keeping. An agent in p_restarting starts over instead: no event, the same
- * conversation, and its readers see nothing but a pause.
+ * alias commits with it, unless its agent is in p_keeping. An agent in p_restarting starts over
+ * instead: no event, the same conversation, and its readers see nothing but a pause. Answers
+ * the ids of those. _open_attempts goes on from there; it is called apart, so that no request
+ * body is copied once more.
  */
 create or replace function pgdurable._begin_attempts(
   p_response_ids text[],
@@ -22,7 +24,7 @@ create or replace function pgdurable._begin_attempts(
   p_restarting   text[],
   p_keeping      text[]
 )
-returns setof pgdurable.claimed_response
+returns text[]
 language plpgsql
 set search_path = ''
 as $$
@@ -42,9 +44,7 @@ begin
 
   perform pgdurable._place_attempts(p_response_ids, v_restarted, p_keeping, p_reason, v_now);
 
-  return query
-  select o.*
-  from pgdurable._open_attempts(p_response_ids, v_restarted, v_now) as o;
+  return v_restarted;
 end;
 $$;
 

@@ -2,7 +2,7 @@
  * opening: the event that an attempt opens with, and what its worker has to know.
  *
  *   status     unchanged (in_progress)
- *   called by  _begin_attempts, which holds the responses rows
+ *   called by  claim_responses, take_over_responses, which hold the responses rows
  *   locks      nothing more
  *   notifies   nobody
  *   raises     nothing
@@ -55,9 +55,12 @@ begin
   select
     o.response_id, o.attempt, o.status, o.last_seq, o.event_type, o.event, o.principal,
     pgdurable._epoch(o.created_at), o.current_conversation_id, o.conversation_id, o.body, o.fields, o.background,
-    o.resumed, o.restarted, o.deadline_at, s.cap, s.lived * 1.5 + interval '1 s'
+    o.resumed, o.restarted, o.deadline_at,
+    case when o.attempt > 3 then (select s.cap from pgdurable._suspicion(o.response_id, o.attempt - 1) as s) end,
+    case when o.attempt > 3 then (
+      select s.lived * 1.5 + interval '1 s' from pgdurable._suspicion(o.response_id, o.attempt - 1) as s
+    ) end
   from opened as o
-  left join lateral pgdurable._suspicion(o.response_id, o.attempt - 1) as s on o.attempt > 3
   order by o.priority desc, o.available_at, o.response_id;
 end;
 $$;

@@ -36,9 +36,11 @@ set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  v_now   timestamptz := pgdurable.now();
-  v_gone  text[];
-  v_ended text[];
+  v_now       timestamptz := pgdurable.now();
+  v_gone      text[];
+  v_ended     text[];
+  v_taken     text[];
+  v_restarted text[];
 begin
   v_gone := pgdurable._lock_gone(p_worker_id, p_queues, p_running, coalesce(p_stuck_after, p_lease), v_now);
   v_ended := pgdurable._fail_overdue(p_queues, p_limit, v_now);
@@ -46,15 +48,15 @@ begin
   if v_gone <> '{}' then
     v_ended := v_ended || pgdurable._end_exhausted(v_gone, v_now);
 
+    v_taken := pgdurable._in_their_turn(
+      array(select i.id from unnest(v_gone) as i (id) where i.id <> all(v_ended)),
+      p_limit, cardinality(p_running), p_agents, p_lease, v_now
+    );
+    v_restarted := pgdurable._begin_attempts(v_taken, p_worker_id, p_lease, 'takeover', p_restarting, p_keeping);
+
     return query
-    select b.*
-    from pgdurable._begin_attempts(
-      pgdurable._in_their_turn(
-        array(select i.id from unnest(v_gone) as i (id) where i.id <> all(v_ended)),
-        p_limit, cardinality(p_running), p_agents, p_lease, v_now
-      ),
-      p_worker_id, p_lease, 'takeover', p_restarting, p_keeping
-    ) as b;
+    select o.*
+    from pgdurable._open_attempts(v_taken, v_restarted, v_now) as o;
   end if;
 
   if v_ended <> '{}' then
