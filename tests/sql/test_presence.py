@@ -19,6 +19,7 @@ from tests.support.engine import (
     take_over,
     value,
 )
+from tests.support.waiting import wait_until
 
 SOON = timedelta(seconds=0.3)
 STUCK_AFTER = LEASE
@@ -44,9 +45,11 @@ async def due(db: Conn, worker: str = "b", running: tuple[str, ...] = ()) -> tim
 async def dead(db: Conn, process: Conn) -> None:
     """The process is gone, and Postgres has noticed."""
     await process.close()
-    gone = "select count(*) = 0 from pg_locks where locktype = 'advisory' and objsubid = 2"
-    while not await value(db, gone):
-        pass
+    gone = (
+        "select count(*) = 0 from pg_locks as l join pg_database as d on d.oid = l.database"
+        " where l.locktype = 'advisory' and l.objsubid = 2 and d.datname = current_database()"
+    )
+    await wait_until(lambda: value(db, gone))
 
 
 async def test_a_death_is_due_a_moment_after_it_was_noticed_whatever_the_lease_says(
