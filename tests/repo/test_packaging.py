@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -65,3 +67,12 @@ def test_the_sdist_holds_what_building_and_testing_take(sdist: set[str]) -> None
     wanted = files("sql", "*.sql") | files("pgdurable", "*.py") | files("cli", "*.py")
     wanted |= files("tests", "*.py") | {"pyproject.toml", "README.md", "LICENSE", "Makefile"}
     assert wanted <= sdist
+
+
+def test_what_ci_installs_is_all_that_is_wanted() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["clients"], *extras["embedded"]]
+    names = {re.split(r"[\[<>=]", requirement)[0].lower() for requirement in wanted}
+    pinned = re.findall(r"^([a-z0-9.-]+)==", (ROOT / "constraints.txt").read_text("utf-8"), re.M)
+    assert names - {"pgdurable"} <= set(pinned)
