@@ -147,7 +147,7 @@ set search_path = ''
 as $$
 declare
   v_item    record;
-  v_ids     text[] := '{}';
+  v_ids     text[] := array[]::text[];
   v_unknown text;
 begin
   for v_item in

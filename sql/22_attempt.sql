@@ -57,7 +57,7 @@ set search_path = ''
 as $$
 begin
   if p_restarting = '{}' then
-    return '{}';
+    return array[]::text[];
   end if;
 
   return array(

@@ -65,7 +65,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  v_taken text[] := '{}';
+  v_taken text[] := array[]::text[];
   v_cap   integer := 2147483647;
   v_next  record;
 begin

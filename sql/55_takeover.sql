@@ -109,7 +109,7 @@ begin
   from locked as l;
 
   if v_ids is null then
-    return '{}';
+    return array[]::text[];
   end if;
 
   perform pgdurable._mark_gone(v_ids, v_outcomes, v_companies, p_now);
