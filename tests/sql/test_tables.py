@@ -190,7 +190,8 @@ async def test_heartbeats_and_appends_touch_no_index(dsn: str, db: Conn) -> None
     ).fetchone()
     assert counted is not None
     updates, heap_only = counted
-    assert updates >= 50 and heap_only >= updates - 2  # a full page makes one that is not
+    # A full page makes one that is not, and so does a page that cannot be cleaned just then.
+    assert updates >= 50 and heap_only >= 0.9 * updates
 
 
 async def test_keys_compare_by_bytes_whatever_the_database_collates_by(db: Conn) -> None:
